@@ -1,0 +1,1 @@
+"""Optimisation algorithms that read like their formulas, for minigrad's Tensors."""

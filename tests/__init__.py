@@ -1,0 +1,1 @@
+"""The tests, in the tree of what they test; a package, so that `from tests.ops.cases import ...` works everywhere."""
