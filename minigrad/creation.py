@@ -1,7 +1,7 @@
 """New Tensors out of nothing: constants, ranges, random numbers.
 
-Public: `zeros`, `ones`, `full`, `arange`, `eye`, `randn`, `rand`. Floats are `default_dtype` (float32) unless said; random
-numbers come from the one stream that `manual_seed` starts.
+Public: `zeros`, `ones`, `full`, `arange`, `eye`, `randn`, `rand`. Floats are `default_dtype` (float32) unless said;
+random numbers come from the one stream that `manual_seed` starts.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@
                                y=lambda g, x: g * x)
 
 `op` makes a differentiable function of a NumPy function and one rule per differentiable argument. Called with a Tensor
-that needs a gradient, it computes what NumPy computes and leaves behind a `Node`: its row of the table, the nodes of its
-parents, and the arrays that the rules name. `differentiate` sorts the nodes by birth, youngest first, and calls each
-rule once. That is all of it.
+that needs a gradient, it computes what NumPy computes and leaves behind a `Node`: its row of the table, the nodes of
+its parents, and the arrays that the rules name. `walk` sorts the nodes by birth, youngest first, and `differentiate`
+calls each rule once. That is all of it.
 
 The mode is the argument's type. A rule is plain NumPy: given arrays it computes at NumPy's speed; given Tensors, as
 under `create_graph`, it records a graph of its own, which can be differentiated again.
@@ -41,7 +41,7 @@ class Node:
 
     __slots__ = ("__weakref__", "birth", "dtype", "hooks", "parents", "row", "shape", "values")
 
-    def __init__(self, row: Row, parents: list[Node | None], values: list[Any], z: Any) -> None:
+    def __init__(self, row: Row, parents: Any, values: Any, z: Any) -> None:
         self.row = row
         self.parents = parents  # one per differentiable argument; None once a backward pass has freed the node
         self.values = values  # [arguments..., z, shapes...], with None in the place of what no rule names
@@ -62,7 +62,11 @@ class Leaf(Node):
         self.accumulated_hooks: dict[int, Any] | None = None  # functions of the Tensor, run when its `.grad` is set
 
 
-LEAF = Row(lambda: None, {})  # the row of a Tensor that was not computed: no arguments, no rules
+def leaf() -> None:
+    """The row of a Tensor that was not computed: no arguments, no rules."""
+
+
+LEAF = Row(leaf, {})
 
 
 class Mode(threading.local):
@@ -208,21 +212,26 @@ def refuse_operands(error: Exception, row: Row, values: list[Any]) -> NoReturn:
     raise kind(f"{row.name}({shapes}): {error}") from error
 
 
-# ----------------------------------------------------------------------------------------------------------- the walk
+# ------------------------------------------------------------------------------------------------------------- the walk
 
 
-def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int]]:
-    """All nodes that were computed, youngest first, and how often each leaf is used. Refuses what would go wrong later."""
+def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int], set[Node]]:
+    """The computed nodes behind the roots, youngest first; how often each leaf is used; and all of these as one set.
+
+    Raises RuntimeError for a graph that was freed, or that kept a value which has changed since.
+    """
     order: list[Node] = []
     uses: dict[Node, int] = {}
     seen: set[Node] = set()
     changed = False
-    stack = [root for root in roots if root.row is not LEAF]
+    stack = list(roots)
     while stack:
         node = stack.pop()
         if node in seen:
             continue
         seen.add(node)
+        if node.row is LEAF:
+            continue
         order.append(node)
         if node.parents is None:
             raise RuntimeError(
@@ -230,64 +239,75 @@ def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int]]:
                 "to pass twice, call the first with retain_graph=True"
             )
         for parent in node.parents:
-            if parent is None:
-                continue
-            if parent.row is LEAF:
-                uses[parent] = uses.get(parent, 0) + 1
-                changed = changed or parent.birth > node.birth
-            elif parent not in seen:
-                stack.append(parent)
+            if parent is not None:
+                if parent.row is LEAF:
+                    uses[parent] = uses.get(parent, 0) + 1
+                    changed = changed or parent.birth > node.birth
+                if parent not in seen:
+                    stack.append(parent)
     order.sort(key=attrgetter("birth"), reverse=True)
     if changed:
         refuse_stale(order)
-    return order, uses
+    return order, uses, seen
 
 
 def refuse_stale(order: list[Node]) -> None:
-    """Raise where a node kept the value of a leaf that has changed since, directly or through a view of it."""
-    stale: dict[Node, int] = {}  # a leaf, or a view of one, and when it last changed
+    """Raise RuntimeError where a node kept the value of a leaf that changed later, directly or through a view of it."""
+    changes: dict[Node, int] = {}  # views of leaves, and when these last changed
     for node in reversed(order):
         for k, parent in enumerate(node.parents):
-            changed = parent.birth if isinstance(parent, Leaf) else stale.get(parent, -1)
+            changed = parent.birth if isinstance(parent, Leaf) else changes.get(parent, -1)
             if changed > node.birth:
-                if node.row.view:
-                    stale[node] = changed
                 if node.values[0 if node.row.variadic else k] is not None:
                     raise RuntimeError(
-                        f"backward: a tensor of shape {parent.shape} was changed in place after {node.row.name!r} used it, so "
-                        "its gradient would be wrong; call backward before the update, or compute the loss again after it"
+                        f"backward: a tensor of shape {parent.shape} was changed in place after {node.row.name!r} used "
+                        "it; call backward before changing it, or compute the loss again afterwards"
                     )
+                if node.row.view:
+                    changes[node] = changed
+
+
+def narrow(order: list[Node], wanted: set[Node]) -> tuple[list[Node], set[Node]]:
+    """The nodes that lie on a way to a wanted one, youngest first, and the set of all that is worth a gradient."""
+    useful = set(wanted)
+    for node in reversed(order):
+        if not useful.isdisjoint(node.parents):
+            useful.add(node)
+    return [node for node in order if node in useful], useful
 
 
 def differentiate(
-    roots: list[Node], seeds: list[Any], create_graph: bool, retain_graph: bool | None, wanted: list[Node] | None = None
+    seeds: list[tuple[Node, Any]],
+    order: list[Node],
+    uses: dict[Node, int],
+    useful: set[Node],
+    create_graph: bool,
+    retain_graph: bool | None,
+    wanted: set[Node],
 ) -> dict[Node, Any]:
     """Carry gradients from the roots to every leaf's `.grad`; or, if some nodes are wanted, return theirs instead."""
-    order, uses = walk(roots)
-    useful = None if wanted is None else narrow(order, wanted)
     retain = create_graph if retain_graph is None else retain_graph
     before = mode.recording
     watcher = None if before is True else before
     mode.recording = (before or True) if create_graph else None
-    sums: dict[Node, Any] = {}  # gradients so far, of the nodes not yet reached
-    owned: set[Node] = set()  # nodes whose sum was allocated here, so that more may be added into it
+    sums: dict[Node, Any] = {}  # gradients so far, of nodes not yet reached
+    owned: set[Node] = set()  # those whose sum was allocated here: what comes later is added into it
     found: dict[Node, Any] = {}
+    node = None
     try:
-        for root, seed in zip(roots, seeds, strict=True):
+        for root, seed in seeds:
             sums[root] = as_array(sums[root] + seed) if root in sums else seed
-            if wanted is None and root.row is LEAF:
+            if root.row is LEAF and not wanted:
                 complete(root, sums.pop(root).copy())
         for node in order:
-            if useful is not None and node not in useful:
-                continue
             g = sums.pop(node)
             if node.hooks:
                 g = run_hooks(node, g)
-            if wanted is not None and node in wanted:
+            if node in wanted:
                 found[node] = g
             values = lift(node) if create_graph else node.values
             for parent, step in zip(node.parents, node.row.steps):  # the steps of *xs are endless
-                if parent is None or (useful is not None and parent not in useful):
+                if parent not in useful:
                     continue
                 grad = step(g, values)
                 if grad.__class__ is not np.ndarray or grad.shape != parent.shape or grad.dtype is not parent.dtype:
@@ -303,28 +323,21 @@ def differentiate(
                     sums[parent] = as_array(sums[parent] + grad)
                     owned.add(parent)
 
-                if wanted is None and parent.row is LEAF:
+                if parent.row is LEAF and not wanted:
                     uses[parent] -= 1
                     if uses[parent] == 0:
                         total = sums.pop(parent)
                         complete(parent, total if parent in owned or is_new(total, g, values) else total.copy())
             if not retain:
                 node.parents = node.values = None
-        for leaf in wanted or []:
-            if leaf.row is LEAF and leaf in sums:
-                found[leaf] = run_hooks(leaf, sums[leaf]) if leaf.hooks else sums[leaf]
+        for leaf in wanted & sums.keys():
+            found[leaf] = run_hooks(leaf, sums[leaf]) if leaf.hooks else sums[leaf]
+    except Exception as error:
+        error.add_note(f"raised by backward, in the gradient of {node.row.name!r}" if node else "raised by backward")
+        raise
     finally:
         mode.recording = before
     return found
-
-
-def narrow(order: list[Node], wanted: list[Node]) -> set[Node]:
-    """The nodes worth a gradient: those wanted, and those on a way to one of them."""
-    useful = set(wanted)
-    for node in reversed(order):
-        if not useful.isdisjoint(node.parents):
-            useful.add(node)
-    return useful
 
 
 def lift(node: Node) -> list[Any]:
@@ -359,11 +372,11 @@ def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
 
 
 def is_new(grad: Any, g: Any, values: list[Any]) -> bool:
-    """Does nothing else refer to the array that a rule returned? If so, it may become a leaf's `.grad` without a copy."""
+    """Does nothing else refer to the array a rule returned? If so, it may become a leaf's `.grad` without a copy."""
     return is_array(grad) and grad.base is None and grad is not g and all(grad is not v for v in values)
 
 
-def run_hooks(node: Node, g: Any) -> Any:
+def run_hooks(node: Any, g: Any) -> Any:
     """Show a gradient to a Tensor's hooks; what one returns takes its place."""
     seen = g if isinstance(g, Tensor) else Tensor(g)
     for hook in [*node.hooks.values()]:
@@ -375,7 +388,7 @@ def run_hooks(node: Node, g: Any) -> Any:
     return seen if isinstance(g, Tensor) else seen.data
 
 
-def complete(leaf: Leaf, g: Any) -> None:
+def complete(leaf: Any, g: Any) -> None:
     """All of a leaf's gradient is there: add it to `.grad`, then run the hooks that wait for that."""
     if leaf.hooks:
         g = run_hooks(leaf, g)
@@ -388,21 +401,20 @@ def complete(leaf: Leaf, g: Any) -> None:
 
 
 def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[Node, Any]:
-    """The root of a pass and the gradient it starts with. Raises RuntimeError, TypeError or ValueError for a bad one."""
+    """The root of a pass and the gradient it starts with. Raises RuntimeError or ValueError where that cannot be."""
     if not isinstance(output, Tensor) or output.node is None:
-        raise RuntimeError(
-            f"{name}: {output!r} does not depend on any tensor with requires_grad=True (or was computed under no_grad)"
-        )
+        raise RuntimeError(f"{name}: the output was not computed, on the record, from a tensor with requires_grad=True")
     if gradient is None:
         if output.size != 1:
-            raise RuntimeError(
-                f"{name}: only an output of one element needs no gradient; this has shape {output.shape}"
-            )
+            raise RuntimeError(f"{name}: the output has shape {output.shape}, not one element: give its gradient too")
         gradient = np.ones(output.shape, output.dtype, like=output.data)
-    elif isinstance(gradient, Tensor) and create_graph:
-        return output.node, gradient
-    gradient = gradient.data if isinstance(gradient, Tensor) else as_array(gradient)
-    return output.node, Tensor(gradient) if create_graph else gradient
+    if not isinstance(gradient, Tensor):
+        gradient = Tensor(as_array(operand(gradient, output.node.row)))
+    if gradient.shape != output.shape:
+        raise ValueError(f"{name}: the output has shape {output.shape}, the gradient given for it {gradient.shape}")
+    if gradient.dtype != output.dtype:
+        gradient = gradient.astype(output.dtype)
+    return output.node, gradient if create_graph else gradient.data
 
 
 def backward(
@@ -426,7 +438,8 @@ def backward(
         earlier pass, or a Tensor that the graph kept has changed in place since. Nothing has been changed then.
     """
     root, seed = start("backward", output, gradient, create_graph)
-    differentiate([root], [seed], create_graph, retain_graph)
+    order, uses, useful = walk([root])
+    differentiate([(root, seed)], order, uses, useful, create_graph, retain_graph, wanted=set())
 
 
 def grad(
@@ -468,19 +481,19 @@ def grad(
     weights = [None] * len(ys) if grad_outputs is None else as_sequence(grad_outputs)
     if len(weights) != len(ys):
         raise ValueError(f"grad: {len(ys)} outputs, but {len(weights)} grad_outputs")
-    starts = [start("grad", y, weight, create_graph) for y, weight in zip(ys, weights, strict=True)]
+    seeds = [start("grad", y, weight, create_graph) for y, weight in zip(ys, weights)]
     for k, x in enumerate(xs):
         if not isinstance(x, Tensor) or x.node is None:
             raise RuntimeError(f"grad: input {k} needs no gradient; make it with requires_grad=True")
-    roots, wanted = [root for root, _ in starts], [x.node for x in xs]
-    order, uses = walk(roots)
-    reached = {*order, *uses, *roots}
-    unused = [k for k, node in enumerate(wanted) if node not in reached]
+    wanted = {x.node for x in xs}
+    order, uses, seen = walk([root for root, _ in seeds])
+    unused = [k for k, x in enumerate(xs) if x.node not in seen]
     if unused and not allow_unused:
         raise RuntimeError(f"grad: no output depends on input {unused[0]}; allow_unused=True gives None for it")
-    found = differentiate(roots, [seed for _, seed in starts], create_graph, retain_graph, wanted)
-    grads = [found.get(node) for node in wanted]
-    return tuple(g if g is None or isinstance(g, Tensor) else Tensor(g) for g in grads)
+    order, useful = narrow(order, wanted)
+    found = differentiate(seeds, order, uses, useful, create_graph, retain_graph, wanted) if wanted else {}
+    gs = [found.get(x.node) for x in xs]
+    return tuple(g if g is None or isinstance(g, Tensor) else Tensor(g) for g in gs)
 
 
 def as_sequence(tensors: Any) -> list[Any]:

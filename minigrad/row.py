@@ -27,7 +27,7 @@ Step = Callable[[Any, list[Any]], Any]  # a rule, called with the gradient and a
 class Row:
     """A forward function, and for each differentiable argument a rule and the positions of what it names.
 
-    ``compute(*values)`` is the forward function taking all its arguments by position, ``names`` are theirs. A node keeps
+    ``compute(*values)`` is the forward function taking all arguments by position, ``names`` are theirs. A node keeps
     a list [arguments..., z, shapes of arguments...], less what no rule names; ``steps`` pairs with that node's parents.
 
     Raises TypeError where a rule differentiates an argument that the forward does not have, or names something unknown.
@@ -60,7 +60,7 @@ class Row:
         self.shapes_of = tuple(self.names.index(name) for name in shapes)
         self.places = {name: k for k, name in enumerate([*self.names, "z", *(f"{name}_shape" for name in shapes)])}
         self.needs = tuple(self._resolve(rules[name]) if name in rules else () for name in self.names)
-        self.steps: Iterable[Step | None]
+        self.steps: Iterable[Any]  # a Step per argument, None for constants
         if self.variadic:
             self.steps = Each(rules[self.names[0]], self.needs[0])
             self.bits: Iterable[int] = itertools.repeat(1)
@@ -117,8 +117,8 @@ class Row:
     def signature(self) -> inspect.Signature:
         """What `help` shows."""
         P = inspect.Parameter
-        kinds = [P.VAR_POSITIONAL, *[P.KEYWORD_ONLY] * len(self.names)] if self.variadic else [P.POSITIONAL_OR_KEYWORD]
-        kinds += kinds[-1:] * len(self.names)
+        first, other = (P.VAR_POSITIONAL, P.KEYWORD_ONLY) if self.variadic else (P.POSITIONAL_OR_KEYWORD,) * 2
+        kinds = [first, *[other] * len(self.names)]
         return inspect.Signature([P(n, k, default=self.defaults.get(n, P.empty)) for n, k in zip(self.names, kinds)])
 
 

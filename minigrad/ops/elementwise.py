@@ -16,7 +16,7 @@ from ..engine import op
 
 
 def _power_x(g: Any, x: Any, y: Any) -> Any:
-    # For xⁿ the factor n falls through 2, 1, 0; at 0 the rule must stop, for x**(-1) is inf at x = 0 and 0 * inf is NaN.
+    # For xⁿ n falls through 2, 1, 0 from order to order; at 0 the rule must stop: 0 * x**(-1) is NaN at x = 0.
     if isinstance(y, (int, float)):
         return np.zeros_like(g) if y == 0 else g * (y * x ** (y - 1))
     return g * (y * x ** np.where(y == 0, np.zeros_like(y), y - 1))

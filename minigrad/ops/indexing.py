@@ -1,7 +1,7 @@
 """The table, indexing: reading elements, and its mirror image, adding into them.
 
-The gradient of `x[key]` is 0 except at key, where it is g: `scatter`. The gradient of `scatter` is to read again. A key is
-anything NumPy takes: integers, slices, None, ..., integer or boolean arrays or Tensors, and tuples of these.
+The gradient of `x[key]` is 0 except at key, where it is g: `scatter`. The gradient of `scatter` is to read again. A key
+is anything NumPy takes: integers, slices, None, ..., integer or boolean arrays or Tensors, and tuples of these.
 """
 
 from __future__ import annotations

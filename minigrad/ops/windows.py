@@ -2,8 +2,8 @@
 
 `unfold` copies every window of an image into a column, `fold` adds columns back to where they came from: each is the
 other's gradient, and a convolution is a matrix product between them (`functional.conv2d`). Images are (N, C, H, W); the
-columns are (C, kh, kw, N, oh, ow), so that the product needs no transposed copy and its result is an image again, stored
-channels first.
+columns are (C, kh, kw, N, oh, ow), so that the product needs no transposed copy and its result is an image again,
+stored channels first.
 """
 
 from __future__ import annotations
