@@ -19,17 +19,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from .backend import as_array, is_array
+from . import chores
+from .backend import as_array
+from .chores import PLAIN
 from .row import Row
+from .tensor import Tensor
 
 # ------------------------------------------------------------------------------------------------------------ the graph
 
@@ -80,26 +82,23 @@ mode = Mode()
 
 @contextlib.contextmanager
 def recording(state: Any) -> Iterator[None]:
-    """Set the switch inside, for the current thread."""
-    before, mode.recording = mode.recording, state
+    """Set the switch inside; True leaves a watcher on. Holds for the current thread."""
+    before = mode.recording
+    mode.recording = before or True if state is True else state
     try:
         yield
     finally:
         mode.recording = before
 
 
-@contextlib.contextmanager
-def no_grad() -> Iterator[None]:
+def no_grad() -> Any:
     """Record nothing inside: ``with no_grad():``, or ``@no_grad()`` on a function. Holds for the current thread."""
-    with recording(None):
-        yield
+    return recording(None)
 
 
-@contextlib.contextmanager
-def enable_grad() -> Iterator[None]:
+def enable_grad() -> Any:
     """Record inside, also within a `no_grad`. A context manager and a decorator; holds for the current thread."""
-    with recording(mode.recording or True):
-        yield
+    return recording(True)
 
 
 # ------------------------------------------------------------------------------------------------------------ the table
@@ -155,7 +154,7 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
                 if node is not None:
                     mask |= bit
             else:
-                values.append(x if not bit or x.__class__ in PLAIN else operand(x, row))
+                values.append(x if not bit or x.__class__ in PLAIN else chores.operand(x, row))
                 parents.append(None)
         if not tensors:
             return compute(*args)
@@ -164,7 +163,7 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
         try:
             z = compute(*values)
         except (TypeError, ValueError, IndexError) as error:
-            refuse_operands(error, row, values)
+            chores.refuse_operands(error, row, values)
         if z.__class__ is not np.ndarray:
             z = as_array(z)
         if z.dtype.kind not in "fiub":
@@ -182,34 +181,9 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
             state.computed(row, args, z, node)
         return Tensor(z, node)
 
-    apply.__name__ = apply.__qualname__ = row.name
-    apply.__module__ = sys._getframe(1).f_globals["__name__"]
-    borrowed = f"`numpy.{row.name}` on arrays and Tensors; differentiable in {', '.join(rules) or 'nothing'}."
-    apply.__doc__ = borrowed if getattr(np, row.name, None) is forward else forward.__doc__
-    apply.__signature__ = row.signature()  # type: ignore[attr-defined]
-    apply.row = row  # type: ignore[attr-defined]
+    row.sign(apply)
     TABLE.setdefault(forward, apply)
     return apply
-
-
-PLAIN = {float, int, bool, np.ndarray}  # operands that need no second look
-
-
-def operand(x: Any, row: Row) -> Any:
-    """What stands beside a Tensor without being one: a list becomes an array, a scalar stays, the rest is refused."""
-    if isinstance(x, (list, tuple)):
-        return tensor(x).data
-    if isinstance(x, (int, float, np.generic)) or is_array(x) or x is None:
-        return x
-    raise TypeError(f"{row.name}: cannot compute with {type(x).__name__} {x!r}; wanted a Tensor, an array or a number")
-
-
-def refuse_operands(error: Exception, row: Row, values: list[Any]) -> NoReturn:
-    """NumPy's error again, with the names and shapes of the arguments."""
-    shapes = ", ".join(f"{n}: {v.dtype}{list(v.shape)}" for n, v in zip(row.names, values) if is_array(v))
-    kinds = (np.linalg.LinAlgError, np.exceptions.AxisError, IndexError, TypeError, ValueError)
-    kind = next(kind for kind in kinds if isinstance(error, kind))
-    raise kind(f"{row.name}({shapes}): {error}") from error
 
 
 # ------------------------------------------------------------------------------------------------------------- the walk
@@ -234,10 +208,7 @@ def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int], set[Node]]:
             continue
         order.append(node)
         if node.parents is None:
-            raise RuntimeError(
-                f"backward: the graph behind {node.row.name!r} was freed by an earlier backward; "
-                "to pass twice, call the first with retain_graph=True"
-            )
+            chores.refuse_freed(node)
         for parent in node.parents:
             if parent is not None:
                 if parent.row is LEAF:
@@ -247,24 +218,8 @@ def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int], set[Node]]:
                     stack.append(parent)
     order.sort(key=attrgetter("birth"), reverse=True)
     if changed:
-        refuse_stale(order)
+        chores.refuse_stale(order)
     return order, uses, seen
-
-
-def refuse_stale(order: list[Node]) -> None:
-    """Raise RuntimeError where a node kept the value of a leaf that changed later, directly or through a view of it."""
-    changes: dict[Node, int] = {}  # views of leaves, and when these last changed
-    for node in reversed(order):
-        for k, parent in enumerate(node.parents):
-            changed = parent.birth if isinstance(parent, Leaf) else changes.get(parent, -1)
-            if changed > node.birth:
-                if node.values[0 if node.row.variadic else k] is not None:
-                    raise RuntimeError(
-                        f"backward: a tensor of shape {parent.shape} was changed in place after {node.row.name!r} used "
-                        "it; call backward before changing it, or compute the loss again afterwards"
-                    )
-                if node.row.view:
-                    changes[node] = changed
 
 
 def narrow(order: list[Node], wanted: set[Node]) -> tuple[list[Node], set[Node]]:
@@ -276,42 +231,31 @@ def narrow(order: list[Node], wanted: set[Node]) -> tuple[list[Node], set[Node]]
     return [node for node in order if node in useful], useful
 
 
-def differentiate(
-    seeds: list[tuple[Node, Any]],
-    order: list[Node],
-    uses: dict[Node, int],
-    useful: set[Node],
-    create_graph: bool,
-    retain_graph: bool | None,
-    wanted: set[Node],
-) -> dict[Node, Any]:
+def differentiate(seeds: Any, plan: Any, wanted: set[Node], create_graph: bool, retain: bool | None) -> dict[Node, Any]:
     """Carry gradients from the roots to every leaf's `.grad`; or, if some nodes are wanted, return theirs instead."""
-    retain = create_graph if retain_graph is None else retain_graph
-    before = mode.recording
-    watcher = None if before is True else before
-    mode.recording = (before or True) if create_graph else None
+    order, uses, useful = plan
+    watcher = None if mode.recording is True else mode.recording
     sums: dict[Node, Any] = {}  # gradients so far, of nodes not yet reached
     owned: set[Node] = set()  # those whose sum was allocated here: what comes later is added into it
     found: dict[Node, Any] = {}
-    node = None
-    try:
+    with recording(True if create_graph else None):
         for root, seed in seeds:
             sums[root] = as_array(sums[root] + seed) if root in sums else seed
             if root.row is LEAF and not wanted:
-                complete(root, sums.pop(root).copy())
+                chores.complete(root, sums.pop(root).copy())
         for node in order:
             g = sums.pop(node)
             if node.hooks:
-                g = run_hooks(node, g)
+                g = chores.run_hooks(node, g)
             if node in wanted:
                 found[node] = g
-            values = lift(node) if create_graph else node.values
+            values = chores.lift(node) if create_graph else node.values
             for parent, step in zip(node.parents, node.row.steps):  # the steps of *xs are endless
                 if parent not in useful:
                     continue
                 grad = step(g, values)
                 if grad.__class__ is not np.ndarray or grad.shape != parent.shape or grad.dtype is not parent.dtype:
-                    grad = fit(grad, node, parent, create_graph)
+                    grad = chores.fit(grad, node, parent, create_graph)
                 if watcher is not None:
                     watcher.differentiated(node, parent, g, grad)
 
@@ -327,119 +271,19 @@ def differentiate(
                     uses[parent] -= 1
                     if uses[parent] == 0:
                         total = sums.pop(parent)
-                        complete(parent, total if parent in owned or is_new(total, g, values) else total.copy())
-            if not retain:
+                        own = parent in owned or chores.is_new(total, g, values)
+                        chores.complete(parent, total if own else total.copy())
+            if not (create_graph if retain is None else retain):
                 node.parents = node.values = None
-        for leaf in wanted & sums.keys():
-            found[leaf] = run_hooks(leaf, sums[leaf]) if leaf.hooks else sums[leaf]
-    except Exception as error:
-        error.add_note(f"raised by backward, in the gradient of {node.row.name!r}" if node else "raised by backward")
-        raise
-    finally:
-        mode.recording = before
+        for node in wanted & sums.keys():
+            found[node] = chores.run_hooks(node, sums[node]) if node.hooks else sums[node]
     return found
 
 
-def lift(node: Node) -> list[Any]:
-    """A node's kept values as Tensors with their place in the graph, so that what a rule computes is recorded."""
-
-    def again(value: Any, parent: Node | None = None) -> Any:
-        return Tensor(value, parent) if is_array(value) else value
-
-    values, z_at = node.values, node.row.places["z"]
-    if node.row.variadic:
-        first = values[0] and tuple(map(again, values[0], node.parents))
-        inputs = [first, *values[1:z_at]]
-    else:
-        inputs = list(map(again, values, node.parents))
-    return [*inputs, again(values[z_at], node), *values[z_at + 1 :]]
-
-
-def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
-    """What a rule returned, made a gradient: an array summed over broadcast axes and cast. Anything else is refused."""
-    if create_graph and not isinstance(grad, Tensor):
-        grad = Tensor(as_array(grad))
-    grad = as_array(grad)
-    if grad.shape != parent.shape:
-        padded = (1,) * (grad.ndim - len(parent.shape)) + parent.shape
-        stretched = tuple(k for k, n in enumerate(padded) if n == 1)
-        if len(padded) != grad.ndim or any(n != grad.shape[k] for k, n in enumerate(padded) if n != 1):
-            raise ValueError(
-                f"op({node.row.name}): a rule returned shape {grad.shape} for an argument of {parent.shape}"
-            )
-        grad = as_array(grad.sum(axis=stretched)).reshape(parent.shape)
-    return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)
-
-
-def is_new(grad: Any, g: Any, values: list[Any]) -> bool:
-    """Does nothing else refer to the array a rule returned? If so, it may become a leaf's `.grad` without a copy."""
-    return is_array(grad) and grad.base is None and grad is not g and all(grad is not v for v in values)
-
-
-def run_hooks(node: Any, g: Any) -> Any:
-    """Show a gradient to a Tensor's hooks; what one returns takes its place."""
-    seen = g if isinstance(g, Tensor) else Tensor(g)
-    for hook in [*node.hooks.values()]:
-        result = hook(seen)
-        if result is not None:
-            if not isinstance(result, Tensor) or result.shape != node.shape:
-                raise TypeError(f"register_hook: a hook returns None or a Tensor of shape {node.shape}, not {result!r}")
-            seen = result
-    return seen if isinstance(g, Tensor) else seen.data
-
-
-def complete(leaf: Any, g: Any) -> None:
-    """All of a leaf's gradient is there: add it to `.grad`, then run the hooks that wait for that."""
-    if leaf.hooks:
-        g = run_hooks(leaf, g)
-    tensor = leaf.tensor()
-    if tensor is not None:
-        g = g if isinstance(g, Tensor) else Tensor(g)
-        tensor._grad = g if tensor._grad is None else tensor._grad + g
-        for hook in [*(leaf.accumulated_hooks or {}).values()]:
-            hook(tensor)
-
-
-def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[Node, Any]:
-    """The root of a pass and the gradient it starts with. Raises RuntimeError or ValueError where that cannot be."""
-    if not isinstance(output, Tensor) or output.node is None:
-        raise RuntimeError(f"{name}: the output was not computed, on the record, from a tensor with requires_grad=True")
-    if gradient is None:
-        if output.size != 1:
-            raise RuntimeError(f"{name}: the output has shape {output.shape}, not one element: give its gradient too")
-        gradient = np.ones(output.shape, output.dtype, like=output.data)
-    if not isinstance(gradient, Tensor):
-        gradient = Tensor(as_array(operand(gradient, output.node.row)))
-    if gradient.shape != output.shape:
-        raise ValueError(f"{name}: the output has shape {output.shape}, the gradient given for it {gradient.shape}")
-    if gradient.dtype != output.dtype:
-        gradient = gradient.astype(output.dtype)
-    return output.node, gradient if create_graph else gradient.data
-
-
-def backward(
-    output: Tensor, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
-) -> None:
-    """Add the gradient of `output` to the `.grad` of every leaf that it was computed from.
-
-    Parameters
-    ----------
-    gradient
-        Of a later quantity with respect to `output`, in its shape; may be left out where output has one element.
-    retain_graph
-        Keep the graph for another pass; same as `create_graph` unless said.
-    create_graph
-        Record the pass itself, so that every `.grad` can be differentiated again.
-
-    Raises
-    ------
-    RuntimeError
-        Where output needs no gradient, or has several elements and no `gradient` is given, or its graph was freed by an
-        earlier pass, or a Tensor that the graph kept has changed in place since. Nothing has been changed then.
-    """
-    root, seed = start("backward", output, gradient, create_graph)
-    order, uses, useful = walk([root])
-    differentiate([(root, seed)], order, uses, useful, create_graph, retain_graph, wanted=set())
+def backward(output: Tensor, gradient: Any, retain_graph: bool | None, create_graph: bool) -> None:
+    """What `Tensor.backward` does; see there."""
+    root, seed = chores.start("backward", output, gradient, create_graph)
+    differentiate([(root, seed)], walk([root]), set(), create_graph, retain_graph)
 
 
 def grad(
@@ -477,28 +321,18 @@ def grad(
     >>> slope.item(), curvature.item()
     (27.0, 18.0)
     """
-    ys, xs = as_sequence(outputs), as_sequence(inputs)
-    weights = [None] * len(ys) if grad_outputs is None else as_sequence(grad_outputs)
+    ys, xs = chores.as_sequence(outputs), chores.as_sequence(inputs)
+    weights = [None] * len(ys) if grad_outputs is None else chores.as_sequence(grad_outputs)
     if len(weights) != len(ys):
         raise ValueError(f"grad: {len(ys)} outputs, but {len(weights)} grad_outputs")
-    seeds = [start("grad", y, weight, create_graph) for y, weight in zip(ys, weights)]
-    for k, x in enumerate(xs):
-        if not isinstance(x, Tensor) or x.node is None:
-            raise RuntimeError(f"grad: input {k} needs no gradient; make it with requires_grad=True")
+    seeds = [chores.start("grad", y, weight, create_graph) for y, weight in zip(ys, weights)]
+    chores.refuse_constants(xs)
     wanted = {x.node for x in xs}
     order, uses, seen = walk([root for root, _ in seeds])
     unused = [k for k, x in enumerate(xs) if x.node not in seen]
     if unused and not allow_unused:
         raise RuntimeError(f"grad: no output depends on input {unused[0]}; allow_unused=True gives None for it")
     order, useful = narrow(order, wanted)
-    found = differentiate(seeds, order, uses, useful, create_graph, retain_graph, wanted) if wanted else {}
+    found = differentiate(seeds, (order, uses, useful), wanted, create_graph, retain_graph) if wanted else {}
     gs = [found.get(x.node) for x in xs]
     return tuple(g if g is None or isinstance(g, Tensor) else Tensor(g) for g in gs)
-
-
-def as_sequence(tensors: Any) -> list[Any]:
-    """One Tensor or several, as a list."""
-    return [tensors] if isinstance(tensors, Tensor) or is_array(tensors) else [*tensors]
-
-
-from .tensor import Tensor, tensor  # noqa: E402 (engine and Tensor are one floor: each needs the other)

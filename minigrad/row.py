@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -114,12 +115,19 @@ class Row:
         named = {k for at, needs in enumerate(self.needs) if mask & 1 << at for k in needs}
         return tuple(k for k in range(len(self.places)) if k not in named)
 
-    def signature(self) -> inspect.Signature:
-        """What `help` shows."""
+    def sign(self, function: Any) -> None:
+        """Give the function made of this row its name, signature and docstring, for `help` and for doctest."""
         P = inspect.Parameter
         first, other = (P.VAR_POSITIONAL, P.KEYWORD_ONLY) if self.variadic else (P.POSITIONAL_OR_KEYWORD,) * 2
         kinds = [first, *[other] * len(self.names)]
-        return inspect.Signature([P(n, k, default=self.defaults.get(n, P.empty)) for n, k in zip(self.names, kinds)])
+        parameters = [P(n, kind, default=self.defaults.get(n, P.empty)) for n, kind in zip(self.names, kinds)]
+        differentiable = ", ".join(n for n, step in zip(self.names, self.steps) if step is not None) or "nothing"
+        borrowed = f"`numpy.{self.name}` on arrays and Tensors; differentiable in {differentiable}."
+        function.__name__ = function.__qualname__ = self.name
+        function.__module__ = sys._getframe(2).f_globals["__name__"]  # of the one who called `op`
+        function.__doc__ = borrowed if getattr(np, self.name, None) is self.forward else self.forward.__doc__
+        function.__signature__ = inspect.Signature(parameters)
+        function.row = self
 
 
 def pick(rule: Callable[..., Any], needs: tuple[int, ...]) -> Step:

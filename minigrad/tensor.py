@@ -209,9 +209,24 @@ class Tensor:
     # ------------------------------------------------------------------------------------------------ gradients
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        engine.backward(self, gradient, retain_graph, create_graph)
+        """Add the gradient of this Tensor to the `.grad` of every leaf that it was computed from.
 
-    backward.__doc__ = engine.backward.__doc__
+        Parameters
+        ----------
+        gradient
+            Of a later quantity with respect to this one, in its shape; may be left out where output has one element.
+        retain_graph
+            Keep the graph for another pass; same as `create_graph` unless said.
+        create_graph
+            Record the pass itself, so that every `.grad` can be differentiated again.
+
+        Raises
+        ------
+        RuntimeError
+            Where it needs no gradient, or has several elements and no `gradient` is given, or its graph was freed by an
+            earlier pass, or a Tensor that the graph kept has changed in place since. Nothing has been changed then.
+        """
+        engine.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook` with this Tensor's gradient in every backward; what it returns, if anything, takes its place."""
