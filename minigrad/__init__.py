@@ -11,7 +11,7 @@ Read `engine.py` first, then `ops/elementwise.py`, then `tensor.py`.
 """
 
 from . import engine, functional  # isort: skip (engine comes first: it and tensor import each other)
-from .backend import default_dtype, manual_seed, set_default_dtype
+from .backend import default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
 from .creation import arange, eye, full, ones, rand, randn, zeros
 from .engine import enable_grad, grad, no_grad, op
 from .ops import *

@@ -1,6 +1,6 @@
 """The ground floor: which array library holds the numbers, on which device, from which random stream.
 
-Public: `default_dtype`, `set_default_dtype`, `manual_seed`, `generator`.
+Public: `default_dtype`, `set_default_dtype`, `manual_seed`, `get_rng_state`, `set_rng_state`, `generator`.
 
 The one idea: a *world* is an array type. NumPy's own dispatch (``np.sin(array)``, ``np.zeros(n, like=array)``) already
 finds the right library for an array, so the rest of minigrad only asks here what that dispatch does not carry.
@@ -80,6 +80,32 @@ def manual_seed(seed: int) -> None:
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"manual_seed: got {seed!r}, wanted an integer >= 0")
     _generator = np.random.default_rng(int(seed))
+
+
+def get_rng_state() -> dict[str, Any]:
+    """Where the random stream stands: a dictionary of numbers and strings, which `mg.save` takes.
+
+    >>> import minigrad as mg
+    >>> state = mg.get_rng_state()
+    >>> first = mg.randn(3)
+    >>> mg.set_rng_state(state)
+    >>> bool((mg.randn(3) == first).all())
+    True
+    """
+    return dict(_generator.bit_generator.state)
+
+
+def set_rng_state(state: dict[str, Any]) -> None:
+    """Let the random stream go on from where `get_rng_state` found it. Raises ValueError for anything else."""
+    global _generator
+    stream = np.random.default_rng()
+    try:
+        stream.bit_generator.state = state
+        if stream.bit_generator.state != state:
+            raise ValueError("the stream cannot stand there")
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise ValueError(f"set_rng_state: got {state!r}, wanted what get_rng_state returned ({error!r})") from error
+    _generator = stream
 
 
 keep_freed_memory()
