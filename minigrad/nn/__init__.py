@@ -1,0 +1,19 @@
+"""Networks: modules, layers, losses, initial values. Names, arguments, shapes and state_dict keys are PyTorch's.
+
+>>> import minigrad as mg
+>>> from minigrad import nn
+>>> net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 1))
+>>> net(mg.zeros((5, 2))).shape
+(5, 1)
+
+Read `module.py` first.
+"""
+
+from .. import functional
+from . import init
+from .activations import Identity, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
+from .containers import Residual, Sequential
+from .convolution import Conv2d, MaxPool2d
+from .linear import Flatten, Linear
+from .losses import CrossEntropyLoss, MSELoss
+from .module import Module, Parameter
