@@ -17,3 +17,5 @@ from .engine import enable_grad, grad, no_grad, op
 from .ops import *
 from .ops import absolute as abs
 from .tensor import Tensor, tensor
+
+from . import data, nn, training  # isort: skip (what is built of all the above)
