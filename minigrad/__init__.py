@@ -10,7 +10,7 @@ tensor([2., 4.], dtype=float32, device='cpu')
 Read `engine.py` first, then `ops/elementwise.py`, then `tensor.py`.
 """
 
-from . import engine, functional  # isort: skip (engine comes first: it and tensor import each other)
+from . import engine, autograd, functional  # isort: skip (engine comes first: it and tensor import each other)
 from .backend import default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
 from .creation import arange, eye, full, ones, rand, randn, zeros
 from .engine import enable_grad, grad, no_grad, op
