@@ -1,8 +1,8 @@
 """The chores that the engine does so that the rules of the table can stay formulas.
 
 What stands beside a Tensor is made an operand (`operand`), what a rule returns is made a gradient (`fit`), what a node
-kept is put back on the graph for a second derivative (`lift`), a leaf gets its `.grad` (`complete`), hooks are called, and
-what would go wrong is refused.
+kept is put back on the graph for a second derivative (`lift`), a leaf gets its `.grad` (`complete`), hooks are called,
+and what would go wrong is refused.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def randn(*shape: Any, dtype: Any = None, requires_grad: bool = False, device: s
     >>> import minigrad as mg
     >>> mg.manual_seed(0)
     >>> mg.randn(2)
-    tensor([ 0.1257302 , -0.13210486], dtype=float32, device='cpu')
+    tensor([ 0.12573022, -0.13210486], dtype=float32, device='cpu')
     """
     return _made(backend.generator().standard_normal(_shape(shape)), dtype, requires_grad, device)
 

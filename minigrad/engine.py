@@ -131,8 +131,8 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
     >>> sinc = mg.op(np.sinc, x=lambda g, x, z: g * (np.cos(np.pi * x) - z) / x)
     >>> x = mg.tensor(0.5, requires_grad=True)
     >>> sinc(x).backward()
-    >>> x.grad
-    tensor(-1.2732395, dtype=float32, device='cpu')
+    >>> round(x.grad.item(), 4)
+    -1.2732
     """
     row = Row(forward, rules)
     compute, arity, variadic, bits, shapes_of = row.compute, len(row.names), row.variadic, row.bits, row.shapes_of
@@ -166,11 +166,12 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
             chores.refuse_operands(error, row, values)
         if z.__class__ is not np.ndarray:
             z = as_array(z)
-        if z.dtype.kind not in "fiub":
+        kind = z.dtype.kind
+        if kind not in "fiub":
             raise TypeError(f"{row.name}: the result would be {z.dtype}; Tensors hold floats, integers or booleans")
 
         state, node = mode.recording, None
-        if mask and state is not None:
+        if mask and state is not None and kind == "f":
             values.append(z)
             for k in shapes_of:
                 values.append([x.shape for x in values[k]] if variadic else getattr(values[k], "shape", ()))

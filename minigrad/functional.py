@@ -46,7 +46,8 @@ def _log_softmax(x: Any, axis: int = -1) -> Any:
 def _log_loss(x: Any, p: Any) -> Any:
     """-Σ p log softmax(x) over the last axis, in one op; p is a constant, and rows of it may sum to anything."""
     x = _shifted(x, -1)
-    return p.sum(axis=-1) * np.log(np.exp(x).sum(axis=-1)) - (p * x).sum(axis=-1)
+    chosen = np.where(p == 0, np.zeros_like(x), x)  # a class at -inf that is not asked for costs nothing
+    return p.sum(axis=-1) * np.log(np.exp(x).sum(axis=-1)) - (p * chosen).sum(axis=-1)
 
 
 # fmt: off

@@ -18,7 +18,7 @@ from ..engine import op
 def _power_x(g: Any, x: Any, y: Any) -> Any:
     # For xⁿ n falls through 2, 1, 0 from order to order; at 0 the rule must stop: 0 * x**(-1) is NaN at x = 0.
     if isinstance(y, (int, float)):
-        return np.zeros_like(g) if y == 0 else g * (y * x ** (y - 1))
+        return g * zero(x) if y == 0 else g * (y * x ** (y - 1))
     return g * (y * x ** np.where(y == 0, np.zeros_like(y), y - 1))
 
 
@@ -61,6 +61,11 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None) -> Any:
     return np.clip(a, a_min, a_max)
 
 
+def _zero(x: Any) -> Any:
+    """0, and still a function of x: its derivatives of every order can be asked for, and are 0."""
+    return np.zeros(x.shape, x.dtype, like=x)
+
+
 def _zeros_like(a: Any) -> Any:
     return np.zeros(a.shape, a.dtype, like=a)
 
@@ -72,6 +77,7 @@ def _ones_like(a: Any) -> Any:
 # fmt: off
 
 # arithmetic
+zero        = op(_zero,         x=lambda g: zero(g))
 add         = op(np.add,        x=lambda g: g,                    y=lambda g: g)
 subtract    = op(np.subtract,   x=lambda g: g,                    y=lambda g: -g)
 multiply    = op(np.multiply,   x=lambda g, y: g * y,             y=lambda g, x: g * x)
