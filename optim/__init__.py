@@ -1,1 +1,17 @@
-"""Optimisation algorithms that read like their formulas, for minigrad's Tensors."""
+"""Optimisation algorithms that read like their formulas, for minigrad's Tensors.
+
+>>> import minigrad as mg, optim
+>>> p = mg.tensor([3.0, -4.0], requires_grad=True)
+>>> opt = optim.SGD([p], lr=0.1, momentum=0.9)
+>>> losses = [opt.step(lambda: (p * p).sum()).item() for _ in range(100)]
+>>> losses[0], losses[-1] < 1e-2
+(25.0, True)
+
+Read `optimizer.py` for what all share, then any other file for one formula.
+"""
+
+from .adam import Adam, AdamW
+from .optimizer import Optimizer
+from .sgd import SGD
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
