@@ -36,7 +36,7 @@ class Row:
 
     def __init__(self, forward: Callable[..., Any], rules: dict[str, Callable[..., Any]]) -> None:
         self.name: str = getattr(forward, "__name__", "op").lstrip("_")
-        self.forward = forward
+        self.forward, self.rules = forward, rules
         self.view = False  # does the output share memory with the first argument? `ops/shapes.py` says so
         self.variadic = False  # `*xs` counts as one argument, a tuple; its rule is called once per element
         self.defaults: dict[str, Any] = {}
