@@ -184,7 +184,7 @@ def vectors(name: str, v: Any, wanted: list[Tensor]) -> list[Any]:
     if [v.shape for v in vs] != [x.shape for x in wanted]:
         shapes = ", ".join(str(x.shape) for x in wanted)
         raise ValueError(f"{name}: v has shape {', '.join(str(v.shape) for v in vs)}, wanted {shapes}")
-    return [v.astype(x.dtype) for v, x in zip(vs, wanted)]
+    return vs
 
 
 def pull(name: str, ys: list[Tensor], xs: list[Tensor], weights: Sequence[Any], **options: Any) -> list[Tensor]:
