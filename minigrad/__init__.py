@@ -16,6 +16,7 @@ from .creation import arange, eye, full, ones, rand, randn, zeros
 from .engine import enable_grad, grad, no_grad, op
 from .ops import *
 from .ops import absolute as abs
+from .saving import CheckpointError, load, save
 from .tensor import Tensor, tensor
 
 from . import data, nn, training  # isort: skip (what is built of all the above)
