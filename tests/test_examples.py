@@ -1,0 +1,33 @@
+"""The examples do what they say: each is run as a reader would run it, and what it claims is looked at."""
+
+import re
+import runpy
+from pathlib import Path
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def run(name, tmp_path):
+    """Run an example as a program, its pictures going to a folder of the test."""
+    source = (EXAMPLES / name).read_text()
+    copy = tmp_path / name
+    copy.write_text(source)
+    runpy.run_path(str(copy), run_name="__main__")
+    return tmp_path / "output"
+
+
+def test_xor_is_learned_from_scratch(tmp_path, capsys):
+    run("xor_from_scratch.py", tmp_path)
+    guesses = [float(x) for x in re.findall(r"xor . = (-?\d\.\d+)", capsys.readouterr().out)]
+    assert [round(g) for g in guesses] == [0, 1, 1, 0]
+
+
+def test_digits_are_read_as_well_as_promised(tmp_path, capsys):
+    output = run("digits.py", tmp_path)
+    text = capsys.readouterr().out
+    assert "agrees with difference quotients" in text
+    accuracies = dict(re.findall(r"(\w+): test accuracy (\d+\.\d)%", text))
+    assert float(accuracies["perceptron"]) >= 97
+    assert float(accuracies["convolutional"]) >= 98
+    pictures = {f"digits_{n}_{what}.png" for n in accuracies for what in ("learning", "mistakes")}
+    assert pictures <= {path.name for path in output.iterdir()}
