@@ -1,13 +1,13 @@
-"""Activations as layers; the functions are in `functional`.
+"""Activations as layers; the functions are in `functional/activations.py`. Arguments are PyTorch's.
 
-Public: `Identity`, `ReLU`, `Sigmoid`, `Tanh`, `Softmax`, `LogSoftmax`.
+Public: `Identity`, `ReLU`, `LeakyReLU`, `ELU`, `GELU`, `SiLU`, `Softplus`, `Sigmoid`, `Tanh`, `Softmax`, `LogSoftmax`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .. import functional
+from .. import functional as F
 from .module import Module
 
 
@@ -22,21 +22,80 @@ class ReLU(Module):
     """max(x, 0)."""
 
     def forward(self, x: Any) -> Any:
-        return functional.relu(x)
+        return F.relu(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 
     def forward(self, x: Any) -> Any:
-        return functional.sigmoid(x)
+        return F.sigmoid(x)
 
 
 class Tanh(Module):
     """tanh x."""
 
     def forward(self, x: Any) -> Any:
-        return functional.tanh(x)
+        return F.tanh(x)
+
+
+class SiLU(Module):
+    """x sigmoid(x)."""
+
+    def forward(self, x: Any) -> Any:
+        return F.silu(x)
+
+
+class LeakyReLU(Module):
+    """x where x > 0, else negative_slope x."""
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.negative_slope = negative_slope
+
+    def forward(self, x: Any) -> Any:
+        return F.leaky_relu(x, self.negative_slope)
+
+    def extra_repr(self) -> str:
+        return f"negative_slope={self.negative_slope}"
+
+
+class ELU(Module):
+    """x where x > 0, else alpha (exp(x) - 1)."""
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def forward(self, x: Any) -> Any:
+        return F.elu(x, self.alpha)
+
+    def extra_repr(self) -> str:
+        return f"alpha={self.alpha}"
+
+
+class GELU(Module):
+    """x Φ(x), or with ``approximate="tanh"`` nearly."""
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Any) -> Any:
+        return F.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class Softplus(Module):
+    """log(1 + exp(beta x)) / beta."""
+
+    def __init__(self, beta: float = 1.0) -> None:
+        self.beta = beta
+
+    def forward(self, x: Any) -> Any:
+        return F.softplus(x, self.beta)
+
+    def extra_repr(self) -> str:
+        return f"beta={self.beta}"
 
 
 class Softmax(Module):
@@ -46,7 +105,7 @@ class Softmax(Module):
         self.dim = dim
 
     def forward(self, x: Any) -> Any:
-        return functional.softmax(x, axis=self.dim)
+        return F.softmax(x, axis=self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -56,4 +115,4 @@ class LogSoftmax(Softmax):
     """log of `Softmax`, without overflow."""
 
     def forward(self, x: Any) -> Any:
-        return functional.log_softmax(x, axis=self.dim)
+        return F.log_softmax(x, axis=self.dim)

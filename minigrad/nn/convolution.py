@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from .. import creation, functional
-from ..functional import pair
+from ..functional.convolution import pair
 from . import init
 from .module import Module, Parameter, check_input
 
