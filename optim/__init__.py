@@ -10,8 +10,12 @@
 Read `optimizer.py` for what all share, then any other file for one formula.
 """
 
+from .adagrad import Adagrad
 from .adam import Adam, AdamW
+from .lamb import LAMB
 from .optimizer import Optimizer
-from .sgd import SGD
+from .radam import RAdam
+from .rmsprop import RMSprop
+from .sgd import NAG, SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["LAMB", "NAG", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RAdam", "RMSprop"]

@@ -13,17 +13,18 @@ groups, validation, and `state_dict`. `update` changes p and the state in place 
 What is slow in NumPy is hidden here: large parameters are fed to `update` flat and in blocks that fit the processor's
 cache, small ones are gathered, updated as one, and written back. An elementwise formula cannot tell the difference.
 
-Public: `Optimizer`, and for those who write one, `descent`, `at_least`, `below_one`, `one_of`.
+Public: `Optimizer`, and for those who write one, `descent`, `shifted`, `at_least`, `below_one`, `one_of`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import math
 import numbers
 import operator
-from collections import UserDict
+from collections import Counter, UserDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
@@ -87,7 +88,11 @@ class Group(UserDict):
         kind.check({name: self[name] for name in kind.defaults})
 
     def __setitem__(self, name: str, value: Any) -> None:
-        self.data[name] = value if name == "params" else self.kind.checked(name, value)
+        if name != "params":
+            value = self.kind.checked(name, value)
+        elif name in self:
+            raise TypeError(f"{self.kind.__name__}: a group keeps its parameters; for more there is add_param_group")
+        self.data[name] = value
 
 
 # ------------------------------------------------------------------------------------------------------- the base class
@@ -119,6 +124,7 @@ class Optimizer:
     """
 
     elementwise: ClassVar[bool] = True  # False: `update` needs whole tensors, in their shape
+    needs_closure: bool = False  # True: the gradient wanted is not the one at the parameters
     optional: ClassVar[dict[str, str]] = {}  # state that only some settings need -> the setting that turns it on
     initial: ClassVar[dict[str, str]] = {}  # state that does not start as zeros -> the setting that it starts as
     rules: ClassVar[dict[str, Rule]] = {
@@ -130,46 +136,53 @@ class Optimizer:
     }
 
     update: Callable[..., None]
-    state_names: ClassVar[list[str]]
-    defaults: ClassVar[dict[str, Any]]
+    # Read from the signature of `update`: the names of the state, the settings and their defaults, does it want t?
+    state_names: ClassVar[list[str]] = []
+    defaults: ClassVar[dict[str, Any]] = {}
+    counts: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Read the signature of `update`."""
-        if not hasattr(cls, "update"):
+        if "update" not in vars(cls):
             return
         _, _, _, *given = inspect.signature(cls.update).parameters.values()
         settings = [p for p in given if p.kind is p.KEYWORD_ONLY and p.name != "t"]
         cls.state_names = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
         cls.defaults = {p.name: p.default for p in settings}
+        cls.counts = "t" in [p.name for p in given]
         first = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         by_position = [p.replace(kind=p.POSITIONAL_OR_KEYWORD) for p in settings]
         cls.__signature__ = inspect.Signature([first, *by_position])  # type: ignore[attr-defined]
 
     def __init__(self, params: Any, *settings: Any, **named: Any) -> None:
         if len(settings) > len(self.defaults):
-            raise TypeError(f"{self}: takes params, {', '.join(self.defaults)}; got {len(settings) + 1} by position")
+            raise TypeError(
+                f"{self._name}: takes params, {', '.join(self.defaults)}; got {len(settings) + 1} by position"
+            )
         given = dict(zip(self.defaults, settings))
         twice = [name for name in named if name in given]
         if twice:
-            raise TypeError(f"{self}: {twice[0]} is given by position and by name")
+            raise TypeError(f"{self._name}: {twice[0]} is given by position and by name")
         self._settings = {**self.defaults, **given, **named}
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._plans: dict[int, Plan] = {}
         if isinstance(params, (Tensor, dict)):
-            raise TypeError(f"{self}: params is a list of Tensors or of dicts, got one {type(params).__name__}")
+            raise TypeError(f"{self._name}: params is a list of Tensors or of dicts, got one {type(params).__name__}")
         groups = list(params)
         if not groups:
-            raise ValueError(f"{self}: got no parameters; was model.parameters() used up before?")
+            raise ValueError(f"{self._name}: got no parameters; was model.parameters() used up before?")
         for group in groups if all(isinstance(group, dict) for group in groups) else [{"params": groups}]:
             self.add_param_group(group)
 
-    def __str__(self) -> str:
+    @property
+    def _name(self) -> str:
         return type(self).__name__
 
     def __repr__(self) -> str:
         groups = [", ".join(f"{name}={group[name]}" for name in self.defaults) for group in self.param_groups]
-        return "\n".join(f"{self}({len(g['params'])} parameters, {text})" for g, text in zip(self.param_groups, groups))
+        return "\n".join(
+            f"{self._name}({len(g['params'])} parameters, {text})" for g, text in zip(self.param_groups, groups)
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_plans": {}}  # a plan shares memory with the state, which a copy or a pickle would part
@@ -200,24 +213,26 @@ class Optimizer:
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add parameters with settings of their own; the others are those given to the constructor."""
         if "params" not in group:
-            raise ValueError(f"{self}: a parameter group is a dict with the key 'params', got the keys {[*group]}")
+            raise ValueError(
+                f"{self._name}: a parameter group is a dict with the key 'params', got the keys {[*group]}"
+            )
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
         if not params:
-            raise ValueError(f"{self}: a parameter group without parameters")
+            raise ValueError(f"{self._name}: a parameter group without parameters")
         known = set(self.parameters())
         for k, p in enumerate(params):
             if not isinstance(p, Tensor):
-                raise TypeError(f"{self}: parameter {k} is a {type(p).__name__}, wanted a Tensor")
+                raise TypeError(f"{self._name}: parameter {k} is a {type(p).__name__}, wanted a Tensor")
             if p.dtype.kind != "f":
                 raise TypeError(
-                    f"{self}: parameter {k} is {p.dtype}; only floats can be optimised: p.astype(np.float32)"
+                    f"{self._name}: parameter {k} is {p.dtype}; only floats can be optimised: p.astype(np.float32)"
                 )
             if not p.is_leaf:
                 raise ValueError(
-                    f"{self}: parameter {k} was computed, and an update of it would be lost; use p.detach()"
+                    f"{self._name}: parameter {k} was computed, and an update of it would be lost; use p.detach()"
                 )
             if p in known:
-                raise ValueError(f"{self}: parameter {k} of shape {p.shape} is given twice")
+                raise ValueError(f"{self._name}: parameter {k} of shape {p.shape} is given twice")
             known.add(p)
         settings = {name: value for name, value in group.items() if name != "params"}
         self.param_groups.append(Group(type(self), params, {**self._settings, **settings}))
@@ -229,7 +244,7 @@ class Optimizer:
     # -------------------------------------------------------------------------------------------------- a step
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update every parameter that has a gradient.
+        """Take the gradients of a loss and update every parameter that has one: `gradients`, then `apply`.
 
         Parameters
         ----------
@@ -241,7 +256,19 @@ class Optimizer:
         -------
         The closure's loss, from before the update; None without a closure.
         """
-        loss = None if closure is None else self.gradients(closure)
+        if closure is not None:
+            loss = self.gradients(closure)
+        elif self.needs_closure:
+            raise TypeError(
+                f"{self._name}.step: wants a closure that returns the loss, to take gradients where it needs them"
+            )
+        else:
+            loss = None
+        self.apply()
+        return loss
+
+    def apply(self) -> None:
+        """The second half of a step: update every parameter that has a gradient, by the gradient that it has."""
         for k, group in enumerate(self.param_groups):
             settings = {name: group.data[name] for name in self.defaults}
             names = [name if settings.get(self.optional.get(name, ""), True) else None for name in self.state_names]
@@ -253,10 +280,11 @@ class Optimizer:
             for state in plan.states:
                 state["t"] += 1
             for bunch in plan.bunches:
-                bunch.run(partial(self.update, t=bunch.state["t"], **settings))
+                if self.counts:
+                    settings["t"] = bunch.state["t"]
+                bunch.run(partial(self.update, **settings))
             for p in ready:
                 p.mark_changed()
-        return loss
 
     def gradients(self, closure: Callable[[], Tensor]) -> Tensor:
         """Run the closure, set every parameter's `.grad` to the gradient of the loss it returns, and return that loss.
@@ -275,14 +303,16 @@ class Optimizer:
                 loss = closure()
             if any(p.grad is not None for p, _ in before):
                 raise RuntimeError(
-                    f"{self}.step: the closure called backward itself; let it compute and return the loss alone, "
+                    f"{self._name}.step: the closure called backward itself; let it compute and return the loss alone, "
                     "or call loss.backward() and then step() without a closure"
                 )
             if not isinstance(loss, Tensor):
-                raise TypeError(f"{self}.step: the closure returned {type(loss).__name__}, wanted the loss, a Tensor")
+                raise TypeError(
+                    f"{self._name}.step: the closure returned {type(loss).__name__}, wanted the loss, a Tensor"
+                )
             if loss.size != 1 or not loss.requires_grad:
                 raise ValueError(
-                    f"{self}.step: the closure returned a Tensor of shape {loss.shape} with "
+                    f"{self._name}.step: the closure returned a Tensor of shape {loss.shape} with "
                     f"requires_grad={loss.requires_grad}; wanted a loss: one element, computed from the parameters"
                 )
             loss.backward()
@@ -325,33 +355,41 @@ class Optimizer:
         """
         if not isinstance(state_dict, dict) or set(state_dict) != {"state", "param_groups"}:
             found = [*state_dict] if isinstance(state_dict, dict) else type(state_dict).__name__
-            raise ValueError(f"{self}.load_state_dict: wanted a dict of 'state' and 'param_groups', got {found}")
+            raise ValueError(f"{self._name}.load_state_dict: wanted a dict of 'state' and 'param_groups', got {found}")
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
-            raise ValueError(f"{self}.load_state_dict: {len(saved)} parameter groups, wanted {len(self.param_groups)}")
+            raise ValueError(
+                f"{self._name}.load_state_dict: {len(saved)} parameter groups, wanted {len(self.param_groups)}"
+            )
         groups, order = [], []
         for k, (new, old) in enumerate(zip(saved, self.param_groups)):
             if set(new) != set(old):
                 odd = sorted(set(new) ^ set(old))
-                raise ValueError(f"{self}.load_state_dict: group {k} and this optimizer's differ in {', '.join(odd)}")
+                raise ValueError(
+                    f"{self._name}.load_state_dict: group {k} and this optimizer's differ in {', '.join(odd)}"
+                )
             counts = len(new["params"]), len(old["params"])
             if counts[0] != counts[1]:
-                raise ValueError(f"{self}.load_state_dict: {counts[0]} parameters in group {k}, wanted {counts[1]}")
+                raise ValueError(
+                    f"{self._name}.load_state_dict: {counts[0]} parameters in group {k}, wanted {counts[1]}"
+                )
             order += new["params"]
             groups.append(Group(type(self), old["params"], {name: new[name] for name in self.defaults}))
         of_number = dict(zip(order, self.parameters(), strict=True))
         state = {}
         for key, entries in state_dict["state"].items():
             if key not in of_number:
-                raise ValueError(f"{self}.load_state_dict: state of parameter {key!r}, which is in no group")
+                raise ValueError(f"{self._name}.load_state_dict: state of parameter {key!r}, which is in no group")
             state[of_number[key]] = self._loaded(key, of_number[key], entries)
         for old, loaded in zip(self.param_groups, groups):
             old.data.update(loaded.data)
-        self.state, self._plans = state, {}
+        self.state.clear()
+        self.state.update(state)
+        self._plans.clear()
 
     def _loaded(self, key: Any, p: Tensor, entries: dict[str, Any]) -> dict[str, Any]:
         """One parameter's saved state, checked and copied."""
-        where = f"{self}.load_state_dict: state of parameter {key}"
+        where = f"{self._name}.load_state_dict: state of parameter {key}"
         wanted = {"t", *self.state_names} - set(self.optional)
         if not wanted <= set(entries) <= {"t", *self.state_names}:
             raise ValueError(f"{where} holds {', '.join(entries)}; wanted {', '.join(['t', *self.state_names])}")
@@ -373,6 +411,21 @@ def descent(p: Any, g: Any, weight_decay: float, maximize: bool) -> Any:
     return g + weight_decay * p if weight_decay else g
 
 
+@contextlib.contextmanager
+def shifted(shifts: dict[Tensor, Any]) -> Iterator[None]:
+    """Parameters moved by these arrays inside, and put back exactly afterwards."""
+    before = {p: p.data.copy() for p in shifts}
+    try:
+        for p, shift in shifts.items():
+            p.data[...] += shift
+            p.mark_changed()
+        yield
+    finally:
+        for p, data in before.items():
+            p.data[...] = data
+            p.mark_changed()
+
+
 # ---------------------------------------------------------------------------------------------------- parts of a step
 
 
@@ -390,30 +443,28 @@ class Plan:
         self.states = [optimizer.state.setdefault(p, {"t": 0}) for p in ready]
         self.bunches: list[Alone | Together] = []
         packs: dict[Any, list[Tensor]] = {}
-        filled: dict[Any, int] = {}
+        filled: Counter[Any] = Counter()
         for p, state in zip(ready, self.states):
-            for name in names:
-                if name is not None and name not in state:
+            for name in filter(None, names):
+                if name not in state:
                     state[name] = np.full(p.shape, start.get(name, 0.0), p.dtype, like=p.data)
-                elif name is not None and (state[name].shape, state[name].dtype) != (p.shape, p.dtype):
+                elif (state[name].shape, state[name].dtype) != (p.shape, p.dtype):
                     raise RuntimeError(
-                        f"{optimizer}: a parameter is {p.dtype}{list(p.shape)} now, but its {name} is "
+                        f"{optimizer._name}: a parameter is {p.dtype}{list(p.shape)} now, but its {name} is "
                         f"{state[name].dtype}{list(state[name].shape)}; make the optimizer after changing the model"
                     )
             if optimizer.elementwise and p.size <= SMALL:
-                # Only one dtype, device and count of steps can share a call; and a pack is full at one block.
+                # Only those of one dtype, device and count of steps can share a call; and a pack is full at one block.
                 key = (p.dtype, p.device, state["t"])
-                offset = filled.get(key, 0)
-                filled[key] = offset + p.size
-                packs.setdefault((*key, offset // BLOCK), []).append(p)
+                packs.setdefault((*key, filled[key] // BLOCK), []).append(p)
+                filled[key] += p.size
             else:
                 self.bunches.append(Alone(p, state, names, whole=not optimizer.elementwise))
-        rooms: dict[Any, Any] = {}  # of each kind, one copy of p at a time is enough
-        for (dtype, device, _, _), pack in packs.items():
-            if (dtype, device) not in rooms:
-                rooms[dtype, device] = np.empty(BLOCK + SMALL, dtype, like=pack[0].data)
-            states = [optimizer.state[p] for p in pack]
-            self.bunches.append(Together(pack, states, names, rooms[dtype, device]))
+        rooms: dict[Any, Any] = {}  # where p is gathered: one room for all packs of a kind, as large as the largest
+        for (dtype, device, _, _), pack in sorted(packs.items(), key=lambda item: -sum(p.size for p in item[1])):
+            size = sum(p.size for p in pack)
+            room = rooms.setdefault((dtype, device), np.empty(size, dtype, like=pack[0].data))
+            self.bunches.append(Together(pack, [optimizer.state[p] for p in pack], names, room[:size]))
 
     def fits(self, ready: list[Tensor], names: list[str | None]) -> bool:
         """Are the same parameters stepped, with the same state, in the arrays that were planned with?"""
@@ -455,8 +506,7 @@ class Together:
     def __init__(self, params: list[Tensor], states: list[dict[str, Any]], names: list[str | None], room: Any) -> None:
         self.params, self.state = params, states[0]
         self.arrays = [p.data for p in params]
-        self.p = room[: sum(p.size for p in params)]
-        self.views = self.share(self.p)
+        self.p, self.views = room, self.share(room)
         self.states: list[Any] = [None] * len(names)
         for k, name in enumerate(names):
             if name is not None:
