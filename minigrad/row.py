@@ -22,6 +22,8 @@ import numpy as np
 # NumPy's options that change what a derivative is, or where its result goes: never passed on.
 REFUSED = ("out", "where", "dtype", "initial", "casting", "order", "subok", "copy", "mean", "correction")
 
+MISSING = object()  # the default of an argument that has none
+
 Step = Callable[[Any, list[Any]], Any]  # a rule, called with the gradient and a node's kept values
 
 
@@ -47,6 +49,13 @@ class Row:
             self.names = self._read_signature(forward, keywords)
         if not set(rules) <= set(self.names) or (isinstance(forward, np.ufunc) and len(self.names) != forward.nin):
             raise TypeError(f"op({self.name}): rules for {[*rules]}, but its arguments are {self.names}")
+        if self.variadic and (self.names[:1] != [*rules] or len(keywords) != len(self.names) - 1):
+            raise TypeError(
+                f"op({self.name}): *{self.names[0]} wants a rule, comes first, and what follows is keywords"
+            )
+
+        self.fallbacks = [self.defaults.get(name, MISSING) for name in self.names]
+        self.required = [k for k, default in enumerate(self.fallbacks) if default is MISSING]
 
         by_position = len(self.names) - len(keywords)
         if self.variadic:
@@ -95,20 +104,22 @@ class Row:
         """All arguments in the forward's order, with defaults. Raises TypeError for unknown, double or missing ones."""
         if self.variadic:
             args = (args,)
-        if len(args) > len(self.names):
-            raise TypeError(f"{self.name}: takes {', '.join(self.names)}; got {len(args)} arguments by position")
-        given = {**self.defaults, **dict(zip(self.names, args))}
+        n = len(args)
+        if n > len(self.names):
+            raise TypeError(f"{self.name}: takes {', '.join(self.names)}; got {n} arguments by position")
+        values = [*args, *self.fallbacks[n:]]
         for name, value in kwargs.items():
-            if name in self.names[: len(args)]:
-                raise TypeError(f"{self.name}: argument {name!r} is given twice")
             if name in self.names:
-                given[name] = value
+                k = self.names.index(name)
+                if k < n:
+                    raise TypeError(f"{self.name}: argument {name!r} is given twice")
+                values[k] = value
             elif name not in REFUSED or not (value is None or value is np._NoValue):
                 raise TypeError(f"{self.name}: unknown argument {name!r}; on Tensors it takes {', '.join(self.names)}")
-        missing = [name for name in self.names if name not in given]
-        if missing:
-            raise TypeError(f"{self.name}: argument {missing[0]!r} is missing; it takes {', '.join(self.names)}")
-        return tuple(given[name] for name in self.names)
+        for k in self.required:
+            if values[k] is MISSING:
+                raise TypeError(f"{self.name}: argument {self.names[k]!r} is missing; it takes {', '.join(self.names)}")
+        return tuple(values)
 
     def unnamed(self, mask: int) -> tuple[int, ...]:
         """Positions of what need not be kept, when the arguments whose bits are set in `mask` need a gradient."""
