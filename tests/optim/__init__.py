@@ -1,0 +1,1 @@
+"""Tests of `optim`, file by file."""
