@@ -31,3 +31,13 @@ def test_digits_are_read_as_well_as_promised(tmp_path, capsys):
     assert float(accuracies["convolutional"]) >= 98
     pictures = {f"digits_{n}_{what}.png" for n in accuracies for what in ("learning", "mistakes")}
     assert pictures <= {path.name for path in output.iterdir()}
+
+
+def test_the_boundary_between_the_moons_bends_and_in_the_end_bends_too_far(tmp_path, capsys):
+    output = run("moons.py", tmp_path)
+    steps = re.findall(r"step +(\d+): .*accuracy (.*)%, on unseen points (.*)%", capsys.readouterr().out)
+    right = {int(step): (float(seen), float(unseen)) for step, seen, unseen in steps}
+    assert right[5][0] < 90  # what a line can do
+    assert right[100][1] > 95
+    assert right[500][0] > right[500][1]
+    assert {"moons.png", "moons.gif"} <= {path.name for path in output.iterdir()}
