@@ -49,6 +49,8 @@ class Row:
             self.names = self._read_signature(forward, keywords)
         if not set(rules) <= set(self.names) or (isinstance(forward, np.ufunc) and len(self.names) != forward.nin):
             raise TypeError(f"op({self.name}): rules for {[*rules]}, but its arguments are {self.names}")
+        if not {"g", "z"}.isdisjoint(self.names):
+            raise TypeError(f"op({self.name}): to rules, g is the gradient and z the output; rename that argument")
         if self.variadic and (self.names[:1] != [*rules] or len(keywords) != len(self.names) - 1):
             raise TypeError(
                 f"op({self.name}): *{self.names[0]} wants a rule, comes first, and what follows is keywords"

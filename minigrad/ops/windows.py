@@ -77,33 +77,33 @@ def _max_pool2d(x: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
     return z
 
 
-def winners(x: Any, z: Any, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """For each element of the kernel, its pixels, and where they are the first to equal their window's maximum.
+def winners(x: Any, top: Any, kernel: Pair, stride: Pair, padding: Pair) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """For each element of the kernel, its pixels, and where they are the first to equal their window's maximum, `top`.
 
     k² strided comparisons; `argmax` over copied windows took twice as long over the whole step of a CNN.
     """
     images = framed(x, padding, -np.inf)
-    free = np.ones(z.shape, bool, like=z)
-    for _, _, pixels in offsets(kernel, stride, (1, 1), z.shape[2:]):
-        won = (images[pixels] == z) & free
+    free = np.ones(top.shape, bool, like=top)
+    for _, _, pixels in offsets(kernel, stride, (1, 1), top.shape[2:]):
+        won = (images[pixels] == top) & free
         free ^= won
         yield pixels, won
 
 
-def _to_winners(y: Any, x: Any, z: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+def _to_winners(y: Any, x: Any, top: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
     """Each window's value of y added to the pixel that won it: ``(N, C, oh, ow) -> (N, C, H, W)``."""
     (n, c, h, w), (p, q) = x.shape, padding
     out = np.zeros((c, n, h + 2 * p, w + 2 * q), y.dtype, like=y).swapaxes(0, 1)
-    for pixels, won in winners(x, z, kernel, stride, padding):
+    for pixels, won in winners(x, top, kernel, stride, padding):
         out[pixels] += y * won
     return out[:, :, p : p + h, q : q + w]
 
 
-def _of_winners(y: Any, x: Any, z: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
+def _of_winners(y: Any, x: Any, top: Any, kernel: Pair, stride: Pair, padding: Pair) -> Any:
     """The value that y has at the pixel that won each window: ``(N, C, H, W) -> (N, C, oh, ow)``."""
     images = framed(y, padding)
-    out = np.zeros(z.shape, y.dtype, like=y)
-    for pixels, won in winners(x, z, kernel, stride, padding):
+    out = np.zeros(top.shape, y.dtype, like=y)
+    for pixels, won in winners(x, top, kernel, stride, padding):
         out += images[pixels] * won
     return out
 
@@ -116,7 +116,10 @@ unfold     = op(_unfold, x=lambda g, x_shape, kernel, stride, padding, dilation:
                            fold(g, x_shape, kernel, stride, padding, dilation))
 fold       = op(_fold,   y=lambda g, kernel, stride, padding, dilation:
                            unfold(g, kernel, stride, padding, dilation))
-max_pool   = op(_max_pool2d, x=lambda g, x, z, kernel, stride, padding: to_winners(g, x, z, kernel, stride, padding))
-to_winners = op(_to_winners, y=lambda g, x, z, kernel, stride, padding: of_winners(g, x, z, kernel, stride, padding))
-of_winners = op(_of_winners, y=lambda g, x, z, kernel, stride, padding: to_winners(g, x, z, kernel, stride, padding))
+max_pool   = op(_max_pool2d, x=lambda g, x, z, kernel, stride, padding:
+                               to_winners(g, x, z, kernel, stride, padding))
+to_winners = op(_to_winners, y=lambda g, x, top, kernel, stride, padding:
+                               of_winners(g, x, top, kernel, stride, padding))
+of_winners = op(_of_winners, y=lambda g, x, top, kernel, stride, padding:
+                               to_winners(g, x, top, kernel, stride, padding))
 # fmt: on
