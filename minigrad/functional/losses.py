@@ -164,16 +164,13 @@ def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
 
 
 def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
-    """½ d² where |d| <= delta, beyond delta (|d| - ½ delta); d = x - target (Huber 1964). Raises as `mse_loss`."""
+    """½ d² where |d| <= delta, else delta (|d| - ½ delta), with d = x - target (Huber 1964). Raises as `mse_loss`."""
     check_same("huber_loss", x, target)
     if delta <= 0:
         raise ValueError(f"huber_loss: delta = {delta}, wanted a number > 0")
     d = x - target
     q = np.clip(d, -delta, delta)
     return reduce(q * (d - 0.5 * q), reduction, "huber_loss")  # both pieces in one: q is d, then ±delta
-
-
-    """½ d² where |d| <= delta, else delta (|d| - ½ delta), with d = x - target (Huber 1964). Raises as `mse_loss`."""
 
 
 def _clamped_log(x: Any) -> Any:

@@ -10,7 +10,7 @@ Read `module.py` first.
 """
 
 from .. import functional
-from . import init
+from . import init, utils
 from .activations import (
     ELU,
     GELU,
@@ -24,8 +24,12 @@ from .activations import (
     Softplus,
     Tanh,
 )
+from .attention import MultiheadAttention
 from .containers import Residual, Sequential
-from .convolution import Conv2d, MaxPool2d
+from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .linear import Flatten, Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module, Parameter
+from .normalization import BatchNorm1d, BatchNorm2d, LayerNorm, freeze_statistics
+from .recurrent import GRU, LSTM, RNN
+from .sparse import Dropout, Embedding

@@ -1,6 +1,6 @@
 """Layers that look at images through windows.
 
-Public: `Conv2d`, `MaxPool2d`.
+Public: `Conv2d`, `MaxPool2d`, `AvgPool2d`.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import creation, functional
-from ..functional.convolution import pair
+from .. import creation
+from .. import functional as F
+from ..functional.convolution import pair, pooling
 from . import init
 from .module import Module, Parameter, check_input
 
@@ -51,7 +52,7 @@ class Conv2d(Module):
 
     def forward(self, x: Any) -> Any:
         check_input("Conv2d", x, self.weight)
-        return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
@@ -62,15 +63,27 @@ class Conv2d(Module):
         return text + (", bias=False" if self.bias is None else "")
 
 
-class MaxPool2d(Module):
-    """The largest element of each window: ``(N, C, H, W) -> (N, C, oh, ow)``. `stride` is `kernel_size` unless said."""
+class Pool2d(Module):
+    """What the poolings share: a window, how far it moves (by its own size unless said), zeros around the image."""
 
     def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0) -> None:
         self.kernel_size, self.padding = kernel_size, padding
         self.stride = kernel_size if stride is None else stride
-
-    def forward(self, x: Any) -> Any:
-        return functional.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+        pooling(type(self).__name__, kernel_size, stride, padding)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPool2d(Pool2d):
+    """The largest element of each window: ``(N, C, H, W) -> (N, C, oh, ow)``. `stride` is `kernel_size` unless said."""
+
+    def forward(self, x: Any) -> Any:
+        return F.max_pool2d(x, self.kernel_size, self.stride, self.padding)
+
+
+class AvgPool2d(Pool2d):
+    """The mean of each window: ``(N, C, H, W) -> (N, C, oh, ow)``. `stride` is `kernel_size` unless said."""
+
+    def forward(self, x: Any) -> Any:
+        return F.avg_pool2d(x, self.kernel_size, self.stride, self.padding)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .. import creation, functional
+from .. import creation
+from .. import functional as F
 from . import init
 from .module import Module, Parameter, check_input
 
@@ -34,7 +35,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         check_input("Linear", x, self.weight, self.in_features)
-        return functional.linear(x, self.weight, self.bias)
+        return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"

@@ -1,24 +1,24 @@
-"""Golden values of layers, networks, activations, losses and attention, computed by PyTorch in float64.
+"""Write `torch_networks.npz`: layers, networks, losses and attention as PyTorch computes them, in float64.
 
-    python tests/golden/make_torch_networks.py      # where PyTorch is installed; writes networks.npz beside itself
+Run from the root of the checkout where PyTorch is installed: ``python -m tests.golden.make_torch_networks``. The file in
+the repository was made by PyTorch 2.13.0 (CPU) and NumPy 2.4; both versions are stored in it.
 
-What is written: for each network its state_dict, arguments, a weight for every element of every output ("probe"), and in
-training and evaluation mode the outputs and the gradients of Σ probe · output; after training its state_dict again. The
-same for activations and losses. For attention, outputs under each kind of mask. For clipping, norms.
+For each network: its state_dict, arguments, a weight for every element of every output ("probe"); in training and in
+evaluation mode the outputs and the gradients of Σ probe · output (arguments, then parameters; as one vector); after
+training the state_dict again. The same for activations, losses, attention under each kind of mask, and clipping.
 """
-
-from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from networks import ACTIVATIONS, LOSSES, NETWORKS
 from torch import nn
+
+from tests.golden.networks import ACTIVATIONS, FILE, LOSSES, NETWORKS, save
 
 torch.set_default_dtype(torch.float64)
 torch.manual_seed(0)
 rng = np.random.default_rng(0)
-golden = {"versions": np.array(f"torch {torch.__version__}, numpy {np.__version__}")}
+golden = {}
 
 
 def keep(name, values):
@@ -66,7 +66,7 @@ for name, (build, *shapes) in NETWORKS.items():
         grads = torch.autograd.grad(probed(outputs, probes), leaves)
         keep(f"{name}/{mode}/output", outputs)
         keep(f"{name}/{mode}/probe", probes)
-        keep(f"{name}/{mode}/grad", grads)
+        golden[f"{name}/{mode}/grads"] = np.concatenate([g.numpy().ravel() for g in grads])
     for key, value in network.state_dict().items():
         golden[f"{name}/after/{key}"] = value.numpy().copy()
 
@@ -114,6 +114,5 @@ for norm_type in (1.0, 2.0, 3.0, float("inf")):
     norm = nn.utils.clip_grad_norm_(leaves, 0.5, norm_type)
     keep(f"clip/{norm_type}", [norm, *(leaf.grad for leaf in leaves)])
 
-path = Path(__file__).with_name("networks.npz")
-np.savez_compressed(path, **golden)
-print(f"{path}: {len(golden)} arrays, {path.stat().st_size / 1000:.0f} kB")
+save(golden, f"torch {torch.__version__}, numpy {np.__version__}")
+print(f"{FILE}: {len(golden)} arrays, {FILE.stat().st_size / 1000:.0f} kB")

@@ -1,8 +1,36 @@
 """Networks, activations and losses as text that runs under PyTorch and under minigrad: `nn` is the one or the other.
 
-`make_torch_networks.py` computes the golden values with PyTorch; `tests/nn/test_golden.py` compares ours. That one text
+`make_torch_networks.py` has PyTorch compute the golden values, `tests/nn/test_golden.py` compares ours. That one text
 serves both is itself a test: of names, arguments and defaults.
 """
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+FILE = Path(__file__).with_name("torch_networks.npz")
+
+
+def save(arrays, notes):
+    """Write arrays by name as one vector of each dtype: 500 members of a zip file would weigh more than the numbers."""
+    index = [[name, str(a.dtype), a.shape] for name, a in arrays.items()]
+    dtypes = sorted({dtype for _, dtype, _ in index})
+    flat = {dtype: np.concatenate([a.ravel() for a in arrays.values() if a.dtype == dtype]) for dtype in dtypes}
+    text = json.dumps({"notes": notes, "index": index})
+    np.savez_compressed(FILE, text=np.frombuffer(text.encode(), np.uint8), **flat)
+
+
+def load():
+    """What `save` was given: the arrays by name, and the notes."""
+    with np.load(FILE) as file:
+        text = json.loads(file["text"].tobytes())
+        flat = {dtype: file[dtype] for dtype in file.files if dtype != "text"}
+    arrays, read = {}, dict.fromkeys(flat, 0)
+    for name, dtype, shape in text["index"]:
+        begin, read[dtype] = read[dtype], read[dtype] + int(np.prod(shape))
+        arrays[name] = flat[dtype][begin : read[dtype]].reshape(shape)
+    return arrays, text["notes"]
 
 
 def mlp(nn):

@@ -1,0 +1,136 @@
+"""Layers that normalize: by the batch, with running statistics for later, or each example by itself.
+
+Public: `BatchNorm1d`, `BatchNorm2d`, `LayerNorm`, `freeze_statistics`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import creation
+from .. import functional as F
+from ..ops.indexing import plain_key
+from ..tensor import Tensor
+from .module import Module, Parameter, check_input
+
+
+class Statistics(threading.local):
+    """Are running statistics left alone, in this thread?"""
+
+    frozen = False
+
+
+statistics = Statistics()
+
+
+@contextlib.contextmanager
+def freeze_statistics() -> Iterator[None]:
+    """Inside, batch norm leaves its running statistics alone, also in training mode.
+
+    For a second forward pass over a batch that was counted already, as in sharpness-aware minimization (SAM).
+    """
+    before, statistics.frozen = statistics.frozen, True
+    try:
+        yield
+    finally:
+        statistics.frozen = before
+
+
+class BatchNorm(Module):
+    """What `BatchNorm1d` and `BatchNorm2d` share (Ioffe & Szegedy 2015).
+
+    In training each channel is normalized by the mean and variance that it has in the batch, in evaluation by their
+    running means. Those move a share `momentum` towards every batch's, the variance unbiased; ``momentum=None`` makes
+    them the plain mean over all batches. Without `track_running_stats` the batch's own serve always; without `affine`
+    there is no weight and no bias.
+    """
+
+    axes: tuple[int, ...] = ()  # how many an input may have
+    weight: Parameter | None
+    bias: Parameter | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+        self.weight = Parameter(creation.ones(num_features)) if affine else None
+        self.bias = Parameter(creation.zeros(num_features)) if affine else None
+        tracked = track_running_stats
+        self.register_buffer("running_mean", creation.zeros(num_features) if tracked else None)
+        self.register_buffer("running_var", creation.ones(num_features) if tracked else None)
+        self.register_buffer("num_batches_tracked", creation.zeros((), np.int64) if tracked else None)
+
+    def forward(self, x: Any) -> Any:
+        if x.ndim not in self.axes or x.shape[1] != self.num_features:
+            wanted = " or ".join(str(("N", self.num_features, "L", "W")[:n]) for n in self.axes)
+            raise ValueError(f"{type(self).__name__}: wanted an input of shape {wanted}, got {x.shape}")
+        mine = self.running_mean if self.weight is None else self.weight
+        if mine is not None:
+            check_input(type(self).__name__, x, mine)
+        by_batch = self.training or self.running_mean is None
+        z = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.eps)
+        if self.training and not statistics.frozen:
+            self.track(plain_key(x))
+        return z
+
+    def track(self, x: Any) -> None:
+        """Move the running statistics towards those of a batch."""
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.data += 1
+        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        axes, n = (0, *range(2, x.ndim)), x.size // self.num_features
+        mean, var = self.running_mean.data, self.running_var.data
+        mean += share * (x.mean(axis=axes) - mean)
+        var += share * (x.var(axis=axes) * (n / (n - 1)) - var)
+
+    def extra_repr(self) -> str:
+        names = ("eps", "momentum", "affine", "track_running_stats")
+        return f"{self.num_features}, " + ", ".join(f"{name}={getattr(self, name)}" for name in names)
+
+
+class BatchNorm1d(BatchNorm):
+    """Each feature normalized over the batch: ``(N, C)`` or ``(N, C, L)``. Arguments: see `BatchNorm`."""
+
+    axes = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """Each channel of images normalized over the batch: ``(N, C, H, W)``. Arguments: see `BatchNorm`."""
+
+    axes = (4,)
+
+
+class LayerNorm(Module):
+    """Each example normalized over its last axes, `normalized_shape` (Ba et al. 2016)."""
+
+    def __init__(
+        self, normalized_shape: Any, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True
+    ) -> None:
+        single = isinstance(normalized_shape, int)
+        self.normalized_shape: tuple[int, ...] = (normalized_shape,) if single else tuple(normalized_shape)
+        self.eps, self.elementwise_affine = eps, elementwise_affine
+        self.weight = Parameter(creation.ones(self.normalized_shape)) if elementwise_affine else None
+        self.bias = Parameter(creation.zeros(self.normalized_shape)) if elementwise_affine and bias else None
+
+    def forward(self, x: Any) -> Any:
+        if self.weight is not None:
+            check_input("LayerNorm", x, self.weight)
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
