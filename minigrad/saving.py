@@ -259,10 +259,10 @@ def replacement(path: str) -> Iterator[IO[bytes]]:
     folder = os.path.dirname(path)
     mode = None
     if os.path.exists(path):
-        with open(path, "r+b") as old:  # refused where open(path, "wb") would be: a folder, a read-only file
-            mode = os.fstat(old.fileno()).st_mode
+        mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
-            raise OSError(f"save: {path} is not a regular file")
+            raise OSError(f"save: {path} is a folder or a device; wanted the name of a file")
+        open(path, "r+b").close()  # a read-only file is refused, as by open(path, "wb")
     remove_strays(folder)
     file = unfinished(folder)
     try:
