@@ -14,9 +14,10 @@ from . import engine, autograd, functional  # isort: skip (engine comes first: i
 from .backend import default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
 from .creation import arange, eye, full, ones, rand, randn, zeros
 from .engine import enable_grad, grad, no_grad, op
+from .explain import explain
 from .ops import *
 from .ops import absolute as abs
 from .saving import CheckpointError, load, save
 from .tensor import Tensor, tensor
 
-from . import data, nn, training  # isort: skip (what is built of all the above)
+from . import data, graph, nn, training  # isort: skip (what is built of all the above)

@@ -83,7 +83,9 @@ def detect_anomaly(inf: bool = True) -> Iterator[None]:
     sqrt has slope inf at 0 and is nan below: keep its argument above 0, as in sqrt(x + 1e-12).
     """
     if engine.mode.recording is None:
-        raise RuntimeError("detect_anomaly: recording is off here, so nothing can be watched; use it outside of no_grad")
+        raise RuntimeError(
+            "detect_anomaly: recording is off here, so nothing can be watched; use it outside of no_grad"
+        )
     with np.errstate(all="ignore"), recording(Detector(inf)):
         yield
 

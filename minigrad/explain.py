@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from . import engine
 from .chores import start
 from .engine import LEAF, Node, differentiate, recording, walk
 from .row import Row
@@ -35,8 +34,8 @@ def explain(loss: Tensor, params: Any = None, limit: int = 50) -> None:
     """Print the backward pass of a small graph, one line a node, youngest first: the order in which the engine goes.
 
     A line has the node's name, op, shape, its gradient (as a sum, where several paths led to it), and what each rule
-    made of that: the rule's formula, its result and the input that it went to. An array of more than four elements is
-    shown by its norm ‖·‖ (root of the sum of squares). The graph stays, every `.grad` stays as it is, no hook is run.
+    made of that: the rule's formula, its result and the input that it went to. Of an array of more than four elements
+    the norm is shown (the root of the sum of squares). The graph stays, every `.grad` stays as it is, no hook is run.
 
     Parameters
     ----------
@@ -79,7 +78,7 @@ def explain(loss: Tensor, params: Any = None, limit: int = 50) -> None:
     for line in lines:
         print("  ".join([*(text.ljust(width) for text, width in zip(line, widths)), line[4]]).rstrip())
     if len(received) > limit:
-        print(f"… and {len(received) - limit} nodes more; mg.graph.draw(loss) folds them, limit={len(received)} prints them")
+        print(f"… and {len(received) - limit} more: limit={len(received)} prints them, mg.graph.draw(loss) folds them")
 
 
 class Tape:
@@ -131,15 +130,14 @@ def rule_text(row: Row, k: int) -> str:
     if code is None or code.co_name != "<lambda>":
         return f"{rule.__name__.lstrip('_')}({', '.join(inspect.signature(rule).parameters)})"
     # Every instruction knows the piece of source it was compiled from; together they are the body of the lambda.
-    spans = [p for p in code.co_positions() if None not in p and p[2:] != (0, 0)]
-    lines = [linecache.getline(code.co_filename, n) for n in range(code.co_firstlineno, max(p[1] for p in spans) + 1)]
-    if not spans or not all(lines):
+    spans = [(top, left, bottom, right) for top, bottom, left, right in code.co_positions() if right]
+    if not spans:
         return f"rule for {argument(row, k)}"
-    (top, left), (bottom, right) = min((p[0], p[2]) for p in spans), max((p[1], p[3]) for p in spans)
-    lines = [line.encode() for line in lines[top - code.co_firstlineno :]]  # columns count bytes
-    lines[bottom - top] = lines[bottom - top][:right]
+    (top, left), (bottom, right) = min(span[:2] for span in spans), max(span[2:] for span in spans)
+    lines = [linecache.getline(code.co_filename, n).encode() for n in range(top, bottom + 1)]  # columns count bytes
+    lines[-1] = lines[-1][:right]
     lines[0] = lines[0][left:]
-    return " ".join(b" ".join(lines).decode().split())
+    return " ".join(b" ".join(lines).decode().split()) or f"rule for {argument(row, k)}"
 
 
 def argument(row: Row, k: int) -> str:
@@ -153,7 +151,7 @@ def show(x: Any) -> str:
         return f"{x.item():.4g}"
     if x.size <= 4 and x.ndim == 1:
         return f"[{', '.join(f'{v:.4g}' for v in x.tolist())}]"
-    return f"‖{float(np.sqrt((x * x).sum())):.4g}‖"
+    return f"norm {float(np.sqrt((x * x).sum())):.4g}"
 
 
 def plus(parts: list[Any]) -> str:
