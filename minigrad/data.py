@@ -172,18 +172,21 @@ class DataLoader:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Stand where another loader of the same data stood: the next iteration goes on with its epoch's next batch.
 
-        Raises ValueError where the state is of another number of items, or has a generator and this one has not.
+        Raises ValueError where the state is of other data or batches, or one has a generator and the other has not.
         """
-        order, own = state_dict["order"], state_dict["generator"]
-        if order is not None and len(order) != len(self.dataset):
-            raise ValueError(
-                f"load_state_dict: the state is of {len(order)} items, this loader has {len(self.dataset)}"
-            )
+        if not isinstance(state_dict, dict) or {*state_dict} != {"order", "position", "generator"}:
+            raise ValueError(f"DataLoader.load_state_dict: got {state_dict!r}, wanted what state_dict() returns")
+        order, position, own = (state_dict[name] for name in ("order", "position", "generator"))
+        n = len(self.dataset)
+        if order is not None and not np.array_equal(np.sort(order), np.arange(n)):
+            raise ValueError(f"DataLoader.load_state_dict: the order is of {len(order)} items, this loader has {n}")
+        if not isinstance(position, int) or not 0 <= position <= len(self):
+            raise ValueError(f"DataLoader.load_state_dict: position {position!r}, but an epoch has {len(self)} batches")
         if (own is None) != (self.generator is None):
-            raise ValueError("load_state_dict: one loader has a generator of its own, the other has not")
+            raise ValueError("DataLoader.load_state_dict: one loader has a generator of its own, the other has not")
         if self.generator is not None:
             self.generator.bit_generator.state = own
-        self._order, self._position, self._resume = order, state_dict["position"], order is not None
+        self._order, self._position, self._resume = order, position, order is not None
 
 
 def as_generator(name: str, generator: Any) -> np.random.Generator:

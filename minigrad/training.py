@@ -4,7 +4,8 @@
                   validation=test_loader, metric=accuracy)
     history.plot()
 
-Public: `fit`, `evaluate`, `accuracy`, `History`, `EarlyStopping`.
+Public: `fit`, `evaluate`, `accuracy`, `EarlyStopping`; and from rooms of their own `History`, `save_checkpoint`,
+`load_checkpoint`.
 """
 
 from __future__ import annotations
@@ -13,103 +14,18 @@ import contextlib
 import math
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from . import ops
+from .checkpoint import check_keys
+from .checkpoint import load_checkpoint as load_checkpoint  # "as": also found here
+from .checkpoint import save_checkpoint as save_checkpoint
 from .engine import no_grad
-from .nn.module import Module, Parameter, evaluating
+from .history import History
+from .nn.module import Module
+from .nn.parameter import Parameter
 from .tensor import Tensor
-
-
-@dataclass
-class History:
-    """What `fit` saw, in lists.
-
-    Attributes
-    ----------
-    loss, lr
-        By step: the batch's loss, the learning rate of the first parameter group.
-    gradient_norm
-        By layer's name, then by step: the norm of the gradient of all its parameters together.
-    epoch_end
-        By epoch: how many steps were done by its end.
-    validation_loss, validation_metric
-        By epoch; empty where there was none.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    lr: list[float] = field(default_factory=list)
-    gradient_norm: dict[str, list[float]] = field(default_factory=dict)
-    epoch_end: list[int] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    validation_metric: list[float] = field(default_factory=list)
-
-    def saw_step(self, loss: Tensor, rate: float, layers: dict[str, list[Parameter]]) -> None:
-        """Note a step: its loss and rate, and the norm of the gradient that it left in each layer."""
-        self.loss.append(loss.data)  # numbers at the end of the epoch: on a GPU each would make the step wait
-        self.lr.append(rate)
-        for name, parameters in layers.items():
-            squares = [np.vdot(p.grad.data, p.grad.data) for p in parameters if p.grad is not None]
-            self.gradient_norm.setdefault(name, []).append(sum(squares))
-
-    def saw_epoch(self, validated: tuple[float, float | None] | None) -> None:
-        """Note the end of an epoch, and what validation gave."""
-        start = self.epoch_end[-1] if self.epoch_end else 0
-        self.loss[start:] = map(float, self.loss[start:])
-        for norms in self.gradient_norm.values():
-            norms[start:] = [math.sqrt(square) for square in norms[start:]]
-        self.epoch_end.append(len(self.loss))
-        if validated is not None:
-            loss, metric = validated
-            self.validation_loss.append(loss)
-            if metric is not None:
-                self.validation_metric.append(metric)
-
-    def last(self) -> str:
-        """The last epoch in a few words."""
-        text = f"loss {self.epoch_loss():.4g}"
-        if self.validation_loss:
-            text += f", validation loss {self.validation_loss[-1]:.4g}"
-        if self.validation_metric:
-            text += f", metric {self.validation_metric[-1]:.4g}"
-        return text
-
-    def epoch_loss(self, epoch: int = -1) -> float:
-        """The mean training loss of an epoch, of the last one unless said."""
-        ends = [0, *self.epoch_end]
-        epoch %= len(self.epoch_end)
-        return float(np.mean(self.loss[ends[epoch] : ends[epoch + 1]]))
-
-    def plot(self) -> Any:
-        """Draw loss, validation metric, gradient norms and learning rate; returns the Matplotlib figure.
-
-        Raises ImportError, naming the extra to install, where Matplotlib is missing.
-        """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise ImportError("History.plot needs Matplotlib: pip install 'minigrad-course[plot]'") from None
-        figure = Figure(figsize=(10, 6), layout="constrained")
-        (losses, metrics), (norms, rates) = figure.subplots(2, 2)
-        steps, ends = range(1, len(self.loss) + 1), self.epoch_end
-        losses.plot(steps, self.loss, linewidth=0.5, label="training, each step")
-        losses.plot(ends, [self.epoch_loss(k) for k in range(len(ends))], label="training, mean of each epoch")
-        if self.validation_loss:
-            losses.plot(ends, self.validation_loss, label="validation")
-        losses.legend()
-        metrics.plot(ends[: len(self.validation_metric)], self.validation_metric)
-        for name, values in self.gradient_norm.items():
-            norms.semilogy(steps, values, linewidth=0.5, label=name)
-        norms.legend(fontsize="small")
-        rates.plot(steps, self.lr)
-        titles = ("loss", "validation metric", "gradient norm of each layer", "learning rate")
-        for axes, title in zip((losses, metrics, norms, rates), titles):
-            axes.set(title=title, xlabel="step")
-        return figure
 
 
 class EarlyStopping:
@@ -139,8 +55,13 @@ class EarlyStopping:
         self.best, self.waited = -math.inf, 0
         self.best_state: dict[str, Tensor] | None = None
 
-    def enough(self, history: History, model: Module) -> bool:
-        """Look at the epoch that has just ended: is it time to stop?"""
+    @property
+    def over(self) -> bool:
+        """Is it time to stop?"""
+        return self.waited >= self.patience
+
+    def saw_epoch(self, history: History, model: Module) -> None:
+        """Compare the epoch that has just ended with the best one before."""
         if history.validation_metric:
             score = history.validation_metric[-1] * (1 if self.higher_is_better else -1)
         else:
@@ -149,12 +70,20 @@ class EarlyStopping:
         if score > self.best + self.min_delta:  # never true of NaN
             self.best, self.waited = score, 0
             self.best_state = model.state_dict() if self.restore_best else None
-        return self.waited >= self.patience
 
     def restore(self, model: Module) -> None:
         """Give the model the parameters of its best epoch."""
         if self.best_state is not None:
             model.load_state_dict(self.best_state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, the epochs waited since, and the parameters of the best epoch."""
+        return {"best": self.best, "waited": self.waited, "best_state": self.best_state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken. Raises ValueError for anything else."""
+        check_keys("EarlyStopping", state_dict, ("best", "waited", "best_state"))
+        self.best, self.waited, self.best_state = (state_dict[name] for name in ("best", "waited", "best_state"))
 
 
 def accuracy(output: Tensor, target: Tensor) -> float:
@@ -177,7 +106,7 @@ def evaluate(
     """
     total, count = 0.0, 0
     outputs, targets = [], []
-    with evaluating(model), no_grad():
+    with model.evaluating(), no_grad():
         for *inputs, target in loader:
             output = model(*inputs)
             total += loss_fn(output, target).item() * len(target)
@@ -244,6 +173,8 @@ def fit(
     model.train()
     with progress_bar((epochs - len(history.epoch_end)) * len(loader), progress) as bar:
         for _ in range(len(history.epoch_end), epochs):
+            if early_stopping is not None and early_stopping.over:
+                break
             for batch in loader:
                 rate = optimizer.param_groups[0]["lr"]
                 loss = optimizer.step(partial(loss_of, model, loss_fn, batch))
@@ -254,11 +185,12 @@ def fit(
                     bar.update()
             if scheduler is not None and scheduler_each == "epoch":
                 scheduler.step()
-            history.saw_epoch(validation and evaluate(model, loss_fn, validation, metric))
+            history.saw_epoch(None if validation is None else evaluate(model, loss_fn, validation, metric))
             if bar is not None:
                 bar.set_postfix_str(history.last())
-            stop = early_stopping is not None and early_stopping.enough(history, model)
-            if any([callback(history) for callback in callbacks]) or stop:
+            if early_stopping is not None:
+                early_stopping.saw_epoch(history, model)
+            if True in [callback(history) for callback in callbacks]:
                 break
     if early_stopping is not None:
         early_stopping.restore(model)

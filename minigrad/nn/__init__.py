@@ -9,6 +9,8 @@
 Read `module.py` first.
 """
 
+import sys
+
 from .. import functional
 from . import init, utils
 from .activations import (
@@ -29,7 +31,10 @@ from .containers import Residual, Sequential
 from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .linear import Flatten, Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss
-from .module import Module, Parameter
+from .module import Module
 from .normalization import BatchNorm1d, BatchNorm2d, LayerNorm, freeze_statistics
+from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN
 from .sparse import Dropout, Embedding
+
+sys.modules[f"{__name__}.functional"] = functional  # so that `import minigrad.nn.functional as F` works too

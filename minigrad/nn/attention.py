@@ -13,7 +13,8 @@ from ..functional.attention import attention_weights, forbidding
 from ..ops.indexing import plain_key
 from . import init
 from .linear import Linear
-from .module import Module, Parameter, check_input
+from .module import Module
+from .parameter import Parameter, check_input
 
 
 class MultiheadAttention(Module):

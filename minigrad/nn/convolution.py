@@ -12,7 +12,8 @@ from .. import creation
 from .. import functional as F
 from ..functional.convolution import pair, pooling
 from . import init
-from .module import Module, Parameter, check_input
+from .module import Module
+from .parameter import Parameter, check_input
 
 
 class Conv2d(Module):

@@ -11,7 +11,8 @@ from typing import Any
 from .. import creation
 from .. import functional as F
 from . import init
-from .module import Module, Parameter, check_input
+from .module import Module
+from .parameter import Parameter, check_input
 
 
 class Linear(Module):

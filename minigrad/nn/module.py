@@ -12,7 +12,7 @@ Nothing is registered anywhere: a module's parameters are the Parameters among i
 among them, also inside lists, tuples and dicts (where PyTorch needs ModuleList and its kin). Names are dotted paths,
 ``hidden.weight``, as PyTorch's.
 
-Public: `Module`, `Parameter`.
+Public: `Module`.
 """
 
 from __future__ import annotations
@@ -25,28 +25,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from .. import backend
-from ..engine import no_grad
-from ..tensor import Handle, Tensor, tensor
-
-
-class Parameter(Tensor):
-    """A Tensor that a Module learns: it needs a gradient, and `Module.parameters` finds it.
-
-    Shares the data of a Tensor, copies an array or a list.
-
-    >>> from minigrad import nn
-    >>> nn.Parameter([1.0, 2.0]).requires_grad
-    True
-    """
-
-    __slots__ = ()
-
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else tensor(data).data)
-        self.requires_grad = requires_grad
-
-    def __repr__(self) -> str:
-        return f"Parameter containing:\n{super().__repr__()}"
+from ..tensor import Handle, Tensor
+from .parameter import Parameter
+from .summary import summary
 
 
 class LoadedKeys(NamedTuple):
@@ -90,15 +71,14 @@ class Module:
         return output
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if (
-            isinstance(value, Tensor)
-            and not isinstance(value, Parameter)
-            and isinstance(vars(self).get(name), Parameter)
-        ):
+        plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
+        if plain and isinstance(vars(self).get(name), Parameter):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a Parameter and would be lost; assign nn.Parameter(value), or None, "
-                f"or change it in place under `with mg.no_grad():`"
+                f"{type(self).__name__}.{name} is a Parameter, and a Tensor in its place would not be learned; assign "
+                "nn.Parameter(value), or change it in place under `with mg.no_grad():`"
             )
+        if name in self._buffers and not plain and value is not None:
+            raise TypeError(f"{type(self).__name__}.{name} is a buffer: a Tensor or None, not {type(value).__name__}")
         super().__setattr__(name, value)
 
     # ------------------------------------------------------------------------------------------- what is inside
@@ -173,14 +153,14 @@ class Module:
     def register_buffer(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
         """Make an attribute that is moved with the module and, if persistent, saved with it, but not learned.
 
-        Raises TypeError for a value that is no Tensor (a Parameter is more than a buffer), KeyError for a bad name.
+        Raises TypeError for a value that is no Tensor or that needs a gradient, ValueError for a name that is taken.
         """
         if value is not None and (not isinstance(value, Tensor) or value.requires_grad):
             raise TypeError(
                 f"register_buffer: {name!r} must be a Tensor that needs no gradient, or None; got {value!r}"
             )
         if not name.isidentifier() or (hasattr(self, name) and name not in self._buffers):
-            raise KeyError(f"register_buffer: {name!r} is no attribute name, or is taken")
+            raise ValueError(f"register_buffer: {name!r} is no name for an attribute, or is taken")
         self._buffers = {**self._buffers, name: persistent}
         setattr(self, name, value)
 
@@ -202,6 +182,17 @@ class Module:
     def eval(self) -> Self:
         """Evaluation mode: no dropout, batch norm by the running statistics."""
         return self.train(False)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode inside a ``with``; afterwards each module is in the mode that it was in."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes:
+                module.training = training
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Learn all parameters, or with False freeze them."""
@@ -260,16 +251,16 @@ class Module:
 
         Raises
         ------
-        KeyError
-            Naming keys that are missing or unexpected.
-        ValueError, TypeError
-            For a value of another shape or dtype. Nothing has been changed then.
+        ValueError
+            Naming keys that are missing or unexpected, or a value of another shape.
+        TypeError
+            For a value of another dtype, or that is no array. Nothing has been changed then.
         """
         mine = dict(self._tensors(is_saved))
         keys = LoadedKeys([k for k in mine if k not in state_dict], [k for k in state_dict if k not in mine])
         name = type(self).__name__
         if strict and (keys.missing_keys or keys.unexpected_keys):
-            raise KeyError(
+            raise ValueError(
                 f"load_state_dict: {name} misses {keys.missing_keys} and does not know {keys.unexpected_keys}; "
                 "strict=False loads the rest"
             )
@@ -327,47 +318,10 @@ class Module:
         <BLANKLINE>
         48 parameters, of which 48 are learned
         """
-        shapes: dict[int, str] = {}
-        if inputs:
-
-            def note(module: Module, args: Any, output: Any) -> None:
-                shapes[id(module)] = shape_of(output)
-
-            handles = [module.register_forward_hook(note) for module in self.modules()]
-            try:
-                with evaluating(self), no_grad():
-                    self(*inputs)
-            finally:
-                for handle in handles:
-                    handle.remove()
-        rows = [("layer", "kind", "output", "parameters"), ("",) * 4]
-        counted: set[int] = set()
-        for name, module in self.named_modules():
-            own = {id(p): p.size for _, p in module.members() if isinstance(p, Parameter) and id(p) not in counted}
-            counted |= {*own}
-            rows.append((name, type(module).__name__, shapes.get(id(module), ""), f"{sum(own.values()):,}"))
-        widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        rows[1] = tuple("-" * n for n in widths)  # type: ignore[assignment]
-        a, b, c, d = widths
-        lines = [f"{w:{a}}  {x:{b}}  {y:{c}}  {z:>{d}}" for w, x, y, z in rows]
-        total = sum(p.size for p in self.parameters())
-        learned = sum(p.size for p in self.parameters() if p.requires_grad)
-        return "\n".join([*lines, "", f"{total:,} parameters, of which {learned:,} are learned"])
+        return summary(self, inputs)
 
 
 PRIVATE = ("_buffers", "_forward_hooks", "_forward_pre_hooks")
-
-
-@contextlib.contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each module is in the mode that it was in."""
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for m, training in modes:
-            m.training = training
 
 
 def unpacked(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -407,25 +361,3 @@ def array_of(name: str, value: Any) -> Any:
     if not backend.is_array(value):
         raise TypeError(f"{name} must be a Tensor or an array, got {type(value).__name__}")
     return value
-
-
-def shape_of(output: Any) -> str:
-    """The shape of what a module returned, or the shapes, if it is a tuple."""
-    if isinstance(output, tuple):
-        return f"({', '.join(map(shape_of, output))})"
-    return str(output.shape) if hasattr(output, "shape") else type(output).__name__
-
-
-def check_input(layer: str, x: Any, weight: Tensor, features: int | None = None) -> None:
-    """Refuse an input that is no Tensor of the weight's dtype, or whose last axis has another length than `features`.
-
-    scikit-learn's arrays are float64: computing on in silence would make everything that follows float64.
-    """
-    if getattr(x, "dtype", None) != weight.dtype:
-        got = getattr(x, "dtype", type(x).__name__)
-        raise TypeError(
-            f"{layer}: the input is {got}, the weight {weight.dtype}; use x.astype(np.{weight.dtype}), "
-            f"or module.to(np.float64) for a network in float64"
-        )
-    if features is not None and (x.ndim == 0 or x.shape[-1] != features):
-        raise ValueError(f"{layer}: wanted an input of shape (..., {features}), got {x.shape}")

@@ -16,7 +16,8 @@ from .. import creation
 from .. import functional as F
 from ..ops.indexing import plain_key
 from ..tensor import Tensor
-from .module import Module, Parameter, check_input
+from .module import Module
+from .parameter import Parameter, check_input
 
 
 class Statistics(threading.local):

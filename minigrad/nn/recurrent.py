@@ -12,7 +12,8 @@ from .. import creation
 from .. import functional as F
 from ..ops import concatenate, stack
 from . import init
-from .module import Module, Parameter, check_input
+from .module import Module
+from .parameter import Parameter, check_input
 
 State = tuple[Any, ...]  # (h,), or for the LSTM (h, c); each (N, hidden_size)
 

@@ -10,7 +10,8 @@ from typing import Any
 from .. import creation
 from .. import functional as F
 from . import init
-from .module import Module, Parameter
+from .module import Module
+from .parameter import Parameter
 
 
 class Dropout(Module):
