@@ -10,12 +10,20 @@
 Read `optimizer.py` for what all share, then any other file for one formula.
 """
 
+from . import averages
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
+from .averaged import Averaged
 from .lamb import LAMB
+from .lookahead import Lookahead
 from .optimizer import Optimizer
 from .radam import RAdam
 from .rmsprop import RMSprop
+from .sam import SAM
 from .sgd import NAG, SGD
+from .wrapper import Wrapper
 
-__all__ = ["LAMB", "NAG", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RAdam", "RMSprop"]
+__all__ = [
+    "LAMB", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer", "RAdam", "RMSprop",
+    "Wrapper", "averages",
+]  # fmt: skip

@@ -25,7 +25,7 @@ import math
 import numbers
 import operator
 from collections import Counter, UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from functools import partial
 from typing import Any, ClassVar
 
@@ -353,55 +353,57 @@ class Optimizer:
         ValueError, TypeError
             Where it was taken from another kind of optimizer or other parameters. Nothing has been changed then.
         """
-        if not isinstance(state_dict, dict) or set(state_dict) != {"state", "param_groups"}:
-            found = [*state_dict] if isinstance(state_dict, dict) else type(state_dict).__name__
-            raise ValueError(f"{self._name}.load_state_dict: wanted a dict of 'state' and 'param_groups', got {found}")
+        where = f"{self._name}.load_state_dict"
+        check_keys(where, state_dict, {"state", "param_groups"})
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
-            raise ValueError(
-                f"{self._name}.load_state_dict: {len(saved)} parameter groups, wanted {len(self.param_groups)}"
-            )
+            raise ValueError(f"{where}: {len(saved)} parameter groups, wanted {len(self.param_groups)}")
         groups, order = [], []
         for k, (new, old) in enumerate(zip(saved, self.param_groups)):
-            if set(new) != set(old):
-                odd = sorted(set(new) ^ set(old))
-                raise ValueError(
-                    f"{self._name}.load_state_dict: group {k} and this optimizer's differ in {', '.join(odd)}"
-                )
+            check_keys(f"{where}: group {k}", new, set(old))
             counts = len(new["params"]), len(old["params"])
             if counts[0] != counts[1]:
-                raise ValueError(
-                    f"{self._name}.load_state_dict: {counts[0]} parameters in group {k}, wanted {counts[1]}"
-                )
+                raise ValueError(f"{where}: {counts[0]} parameters in group {k}, wanted {counts[1]}")
             order += new["params"]
             groups.append(Group(type(self), old["params"], {name: new[name] for name in self.defaults}))
         of_number = dict(zip(order, self.parameters(), strict=True))
         state = {}
         for key, entries in state_dict["state"].items():
             if key not in of_number:
-                raise ValueError(f"{self._name}.load_state_dict: state of parameter {key!r}, which is in no group")
-            state[of_number[key]] = self._loaded(key, of_number[key], entries)
+                raise ValueError(f"{where}: state of parameter {key!r}, which is in no group")
+            p, what = of_number[key], f"{where}: state of parameter {key}"
+            check_keys(what, entries, {"t", *self.state_names}, optional=set(self.optional))
+            state[p] = {
+                name: as_count(f"{what}: t", value) if name == "t" else as_saved(f"{what}: {name}", value, p)
+                for name, value in entries.items()
+            }
         for old, loaded in zip(self.param_groups, groups):
             old.data.update(loaded.data)
         self.state.clear()
         self.state.update(state)
         self._plans.clear()
 
-    def _loaded(self, key: Any, p: Tensor, entries: dict[str, Any]) -> dict[str, Any]:
-        """One parameter's saved state, checked and copied."""
-        where = f"{self._name}.load_state_dict: state of parameter {key}"
-        wanted = {"t", *self.state_names} - set(self.optional)
-        if not wanted <= set(entries) <= {"t", *self.state_names}:
-            raise ValueError(f"{where} holds {', '.join(entries)}; wanted {', '.join(['t', *self.state_names])}")
-        result: dict[str, Any] = {"t": operator.index(entries["t"])}
-        if result["t"] < 0:
-            raise ValueError(f"{where}: t = {result['t']}; wanted a count of steps >= 0")
-        for name in entries.keys() - {"t"}:
-            array = mg.tensor(entries[name], p.dtype, device=p.device).data
-            if array.shape != p.shape:
-                raise ValueError(f"{where}: {name} has shape {array.shape}, the parameter {p.shape}")
-            result[name] = np.ascontiguousarray(array).reshape(p.shape)
-        return result
+
+def check_keys(where: str, found: Any, wanted: Set[str], optional: Set[str] = frozenset()) -> None:
+    """Raise ValueError unless `found` is a dict of just the wanted keys, some of them optional."""
+    if not isinstance(found, dict) or not wanted - optional <= set(found) <= wanted:
+        got = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
+        raise ValueError(f"{where}: wanted a dict of {', '.join(sorted(wanted))}; got {got or 'an empty one'}")
+
+
+def as_count(where: str, value: Any) -> int:
+    """A saved count of steps. Raises ValueError where it is none."""
+    if not isinstance(value, numbers.Integral) or value < 0:
+        raise ValueError(f"{where} is {value!r}; wanted an integer >= 0")
+    return int(value)
+
+
+def as_saved(where: str, value: Any, p: Tensor) -> Any:
+    """A copy of a saved array, as one of p's dtype and device. Raises ValueError where its shape is not p's."""
+    array = mg.tensor(value, p.dtype, device=p.device).data
+    if array.shape != p.shape:
+        raise ValueError(f"{where} has shape {array.shape}; its parameter has {p.shape}")
+    return np.ascontiguousarray(array).reshape(p.shape)
 
 
 def descent(p: Any, g: Any, weight_decay: float, maximize: bool) -> Any:
