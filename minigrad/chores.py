@@ -147,6 +147,14 @@ def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[No
     return output.node, gradient if create_graph else gradient.data
 
 
+def start_all(outputs: list[Any], gradients: Any, create_graph: bool) -> list[tuple[Node, Any]]:
+    """The roots of a pass from several outputs, each with the gradient that it starts with."""
+    weights = [None] * len(outputs) if gradients is None else as_sequence(gradients)
+    if len(weights) != len(outputs):
+        raise ValueError(f"grad: {len(outputs)} outputs, but {len(weights)} grad_outputs")
+    return [start("grad", y, weight, create_graph) for y, weight in zip(outputs, weights)]
+
+
 def as_sequence(tensors: Any) -> list[Any]:
     """One Tensor or several, as a list."""
     return [tensors] if isinstance(tensors, Tensor) or is_array(tensors) else [*tensors]

@@ -29,7 +29,6 @@ import numpy as np
 
 from . import chores
 from .backend import as_array
-from .chores import PLAIN
 from .row import Row
 from .tensor import Tensor
 
@@ -104,6 +103,7 @@ def enable_grad() -> Any:
 # ------------------------------------------------------------------------------------------------------------ the table
 
 TABLE: dict[Callable[..., Any], Callable[..., Any]] = {}  # NumPy's function to ours: how np.sin(tensor) finds its row
+BUILT_IN: set[Callable[..., Any]] = set()  # those of `ops/`, whose place no user's row takes
 
 
 def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,7 +154,7 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
                 if node is not None:
                     mask |= bit
             else:
-                values.append(x if not bit or x.__class__ in PLAIN else chores.operand(x, row))
+                values.append(x if not bit or x.__class__ in chores.PLAIN else chores.operand(x, row))
                 parents.append(None)
         if not tensors:
             return compute(*args)
@@ -183,7 +183,8 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
         return Tensor(z, node)
 
     row.sign(apply)
-    TABLE.setdefault(forward, apply)
+    if forward not in BUILT_IN:
+        TABLE[forward] = apply
     return apply
 
 
@@ -323,10 +324,7 @@ def grad(
     (27.0, 18.0)
     """
     ys, xs = chores.as_sequence(outputs), chores.as_sequence(inputs)
-    weights = [None] * len(ys) if grad_outputs is None else chores.as_sequence(grad_outputs)
-    if len(weights) != len(ys):
-        raise ValueError(f"grad: {len(ys)} outputs, but {len(weights)} grad_outputs")
-    seeds = [chores.start("grad", y, weight, create_graph) for y, weight in zip(ys, weights)]
+    seeds = chores.start_all(ys, grad_outputs, create_graph)
     chores.refuse_constants(xs)
     wanted = {x.node for x in xs}
     order, uses, seen = walk([root for root, _ in seeds])

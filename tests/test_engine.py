@@ -481,6 +481,12 @@ def test_a_planted_rule_never_takes_the_place_of_the_tables():
     assert x.grad.item() == 1
 
 
+def test_a_row_written_again_takes_the_place_of_the_first():
+    wrong = mg.op(np.i0, x=lambda g: g)
+    right = mg.op(np.i0, x=lambda g, x: 2 * g * x)
+    assert np.i0(leaf(0.5)).node.row is right.row is not wrong.row
+
+
 def test_arguments_are_found_by_position_name_and_default():
     f = mg.op(lambda x, scale=2.0, *, shift=1.0: x * scale + shift, x=lambda g, scale: g * scale)
     x = leaf(3.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import TABLE, Tensor
+from ..engine import BUILT_IN, TABLE, Tensor
 from .elementwise import (
     absolute,
     add,
@@ -189,3 +189,5 @@ METHODS = {
 
 for name, method in METHODS.items():
     setattr(Tensor, name, method)
+
+BUILT_IN.update(TABLE)
