@@ -31,7 +31,7 @@ class Sequential(Module):
         return (value for value in vars(self).values() if isinstance(value, Module))
 
     def __len__(self) -> int:
-        return len([*self])
+        return sum(1 for _ in self)
 
     def __getitem__(self, index: int | slice) -> Module:
         """One of the modules, or with a slice a Sequential of some (the same modules, not copies)."""
