@@ -9,7 +9,6 @@ Public: `Box`, `Folding`.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Union
 
@@ -105,23 +104,10 @@ class Folding:
                 stack += [(each, (*path, item)) for each in item.inside]
         return found
 
-    def ops_in(self, box: Box) -> Counter[str]:
-        """How often each op was computed in a box, in all its rounds."""
-        counts: Counter[str] = Counter()
-        stack: list[tuple[Item, int]] = [(box, 1)]
-        while stack:
-            item, n = stack.pop()
-            n *= self.times.get(item, 1)
-            if isinstance(item, Box):
-                stack += [(each, n) for each in item.inside]
-            else:
-                counts[item.row.name] += n
-        return counts
-
     # -------------------------------------------------------------------------------------------- what repeats, once
 
     def fold_repeats(self) -> bool:
-        """Fold what repeats three times or more, in the outermost boxes where that was not tried; False after the last.
+        """Fold what repeats four times or more, in the outermost boxes where that was not tried; False after the last.
 
         A repeat is the same ops on the same shapes, again and again. What is drawn is its first round.
         """
@@ -145,7 +131,7 @@ class Folding:
             shown = first[0] if length == 1 else Box(first)
             self.times[shown] = times
             for k in range(times):
-                self._let_stand(shown, k, first, part[start + k * length :])
+                self._let_stand(shown, k, first, part[start + k * length : start + (k + 1) * length])
             parts += [part[end:], [shown], part[:start]]
         return done
 
@@ -246,7 +232,7 @@ def unwrap(root: Box) -> dict[Node, str]:
 
 
 def longest_repeat(signatures: list[int]) -> tuple[int, int, int]:
-    """The repeat of three rounds or more that saves most: (its start, items in a round, rounds). (0, 0, 0) for none."""
+    """The repeat of four rounds or more that saves most: (its start, items in a round, rounds). (0, 0, 0) for none."""
     s, best, saved = np.array(signatures), (0, 0, 0), 0
     for length in range(1, min(len(s) // 2, LONGEST) + 1):
         same = np.concatenate(([False], s[length:] == s[:-length], [False]))  # as the item one round later?
@@ -254,7 +240,7 @@ def longest_repeat(signatures: list[int]) -> tuple[int, int, int]:
         if len(starts):
             k = int((ends - starts).argmax())
             times = int(ends[k] - starts[k]) // length + 1
-            if times >= 3 and (times - 1) * length > saved:
+            if times >= 4 and (times - 1) * length > saved:
                 # Where rounds do not fill the stretch, the rest comes first: loops rather begin than end irregularly.
                 saved, rest = (times - 1) * length, int(ends[k] - starts[k]) % length
                 best = int(starts[k]) + rest, length, times

@@ -15,9 +15,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import pathlib
 from collections.abc import Iterator
-from html import escape
 from typing import Any
 
 from . import engine
@@ -35,21 +33,23 @@ NO_DOT = (
     "https://graphviz.org/download); without it there is the graph as DOT text."
 )
 
+ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})  # in a label, < begins a tag
+
 # fmt: off
 FONT   = "Helvetica,Arial,sans-serif"
-PAGE   = {"newrank": "true", "nodesep": "0.2", "ranksep": "0.3", "fontname": FONT, "fontsize": "11"}
+PAGE   = {"newrank": "true", "nodesep": "0.2", "ranksep": "0.25", "fontname": FONT, "fontsize": "11"}
 VERTEX = {"fontname": FONT, "fontsize": "11", "height": "0.3", "margin": "0.12,0.06"}
 ARROW  = {"fontname": FONT, "fontsize": "9", "fontcolor": "#777777", "color": "#666666", "arrowsize": "0.6"}
 NEXT   = {"style": "dashed", "constraint": "false"}
 OP     = {"shape": "box", "style": "rounded,filled", "color": "#5b7fae", "fillcolor": "#e8f0fb"}
 LOSS   = {"shape": "box", "style": "rounded,filled", "color": "#b0562a", "fillcolor": "#fbeadf", "penwidth": "2"}
 PARAM  = {"shape": "box", "style": "filled",         "color": "#6a9a5b", "fillcolor": "#eaf5e4"}
-CLOSED = {"shape": "box3d", "style": "filled",       "color": "#8a8a8a", "fillcolor": "#f3f3f3"}
-FRAME  = {"style": "rounded", "color": "#9a9a9a", "labeljust": "l", "margin": "16"}
+CLOSED = {"shape": "box", "style": "filled",         "color": "#8a8a8a", "fillcolor": "#f3f3f3", "peripheries": "2"}
+FRAME  = {"style": "rounded", "color": "#9a9a9a", "labeljust": "l", "margin": "9"}
 # fmt: on
 
 
-def draw(loss: Any, params: Any = None, *, gradients: bool = False, limit: int | None = 50) -> Any:
+def draw(loss: Any, params: Any = None, *, gradients: bool = False, limit: int | None = 40) -> Any:
     """The graph of a result as a picture, inputs on top.
 
     A blue box is an op, with the shape and dtype of what it computed; a green one a leaf; the red one is the result. A
@@ -68,7 +68,7 @@ def draw(loss: Any, params: Any = None, *, gradients: bool = False, limit: int |
         Make a backward pass, too, and show each gradient: up to four numbers, or the norm of more. It leaves no trace:
         the graph stays, every `.grad` stays as it is, no hook is run.
     limit
-        Fold what has more vertices than this, so that it fits on a page; None never folds. What repeats three times or
+        Fold what has more vertices than this, so that it fits on a page; None never folds. What repeats four times or
         more is shown once, with × and how often; a dashed arrow leads to the next round. If that is not enough, the
         middle of long stretches is left out, and modules are closed, innermost first. A vertex that stands for several
         shows no value and no gradient.
@@ -119,8 +119,8 @@ def draw(loss: Any, params: Any = None, *, gradients: bool = False, limit: int |
     Painter(Sketch(order[::-1], calls, limit), names, numbers, received).paint(picture, loss.node)
     unused = [name for node, name in names.items() if node.row is LEAF and node not in nodes]
     if unused:
-        more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
-        picture.attr(label=f"The result does not depend on {', '.join(unused[:10])}{more}.", fontcolor="#b00020")
+        listed = ", ".join(unused[:10]).translate(ESCAPED) + (f" and {len(unused) - 10} more" if unused[10:] else "")
+        picture.attr(label=f"<The result does not depend on {listed}.>", fontcolor="#b00020")
     return picture
 
 
@@ -206,25 +206,29 @@ class Painter:
             if isinstance(item, Box) and not item.closed:
                 self.frames += 1
                 with graph.subgraph(name=f"cluster_{self.frames}", graph_attr=FRAME) as inner:
-                    inner.attr(label=f"{title(item)}{self.times(item)}".strip())
+                    inner.attr(label=f"<{self.title(item, frame)}{self.times(item)}>")
                     self.fill(inner, item, loss)
             else:
                 self.ids[item] = f"n{len(self.ids)}"
                 style = CLOSED if isinstance(item, Box) else PARAM if item.row is LEAF else LOSS if item is loss else OP
-                lines = self.box_lines(item) if isinstance(item, Box) else self.node_lines(item)
+                lines = self.box_lines(item, frame) if isinstance(item, Box) else self.node_lines(item, frame)
                 graph.node(self.ids[item], f"<{'<br/>'.join(lines)}>", **style)
 
     def times(self, item: Item) -> str:
         """How many an item stands for, if that is more than itself."""
         return f" × {n}" if (n := self.sketch.times.get(item, 1)) > 1 else ""
 
-    def node_lines(self, node: Node) -> list[str]:
+    def title(self, box: Box, frame: Box) -> str:
+        """A module's path, as seen from the frame that it is in, and its class."""
+        return f"{short(box.path, frame)}: {box.kind}" if box.path else box.kind
+
+    def node_lines(self, node: Node, frame: Box) -> list[str]:
         """A vertex for an op or a leaf: its name, its shape and dtype, its value, its gradient."""
-        name = self.names.get(node) or self.sketch.folding.paths.get(node, "")
+        name = short(self.names.get(node) or self.sketch.folding.paths.get(node, ""), frame)
         if node.row is LEAF:
-            name = f"<b>{escape(name)}</b>" if name else "leaf"
+            name = f"<b>{name}</b>" if name else "leaf"
         else:
-            name = f"<b>{escape(f'{name}: {node.row.name}' if name else node.row.name)}</b>"
+            name = f"<b>{name}{': ' if name else ''}{node.row.name}</b>"
         lines = [name + self.times(node), kind(node)]
         if self.sketch.is_one(node):
             if node in self.numbers:
@@ -233,14 +237,14 @@ class Painter:
                 lines.append(f"gradient {show(self.received[node][1])}")
         return lines
 
-    def box_lines(self, box: Box) -> list[str]:
+    def box_lines(self, box: Box, frame: Box) -> list[str]:
         """A vertex for a closed box: what it is, what comes out, how much is in it."""
-        ops, leaves = self.sketch.folding.ops_in(box), self.sketch.hidden.get(box, [])
-        most = ", ".join(f"{n:,} {name}" if n > 1 else name for name, n in ops.most_common(3))
-        lines = [f"<b>{escape(title(box)) or '…'}</b>{self.times(box)}"]
+        lines = [f"<b>{self.title(box, frame) or '…'}</b>{self.times(box)}"]
         if box.kind:
             lines.append(f"→ {kind([*box.nodes()][-1])}")
-        lines.append(f"{ops.total():,} ops: {most}{', …' if len(ops) > 3 else ''}")
+        ops, leaves = self.sketch.ops[box], self.sketch.leaves.get(box, [])
+        most = ", ".join(f"{n:,} {name}" if n > 1 else name for name, n in ops.most_common(3))
+        lines.append(f"{ops.total():,} ops: {most}{', …' if len(ops) > 3 else ''}" if ops.total() > 1 else most)
         if leaves:
             lines.append(f"{len(leaves):,} leaves, {sum(math.prod(leaf.shape) for leaf in leaves):,} numbers")
         return lines
@@ -251,23 +255,25 @@ def kind(node: Node) -> str:
     return f"{node.shape} {node.dtype}" if node.shape else str(node.dtype)
 
 
-def title(box: Box) -> str:
-    """A module's path and class."""
-    return f"{box.path}: {box.kind}" if box.path else box.kind
+def short(name: str, frame: Box) -> str:
+    """A dotted name as it is seen from within the module whose frame this is."""
+    return name.removeprefix(f"{frame.path}.").translate(ESCAPED)
 
 
 @functools.cache
 def drawing_class() -> Any:
     """`graphviz.Digraph` with a way to write itself to a file, and to show itself also where there is no `dot`."""
+    from pathlib import Path
+
     try:
         import graphviz
     except ImportError:
         raise ImportError("draw: the package graphviz is missing; in the checkout: pip install '.[viz]'") from None
 
     class Drawing(graphviz.Digraph):
-        def write(self, path: Any) -> pathlib.Path:
+        def write(self, path: Any) -> Path:
             """Write .svg, .png, .pdf or .dot, by the suffix; without `dot`, .dot in any case. Returns the path."""
-            path = pathlib.Path(path)
+            path = Path(path)
             kind = path.suffix[1:]
             if kind not in ("svg", "png", "pdf", "dot"):
                 raise ValueError(f"write: {str(path)!r} should end in .svg, .png, .pdf or .dot")

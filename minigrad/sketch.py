@@ -8,6 +8,7 @@ Public: `Sketch`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,9 +32,10 @@ class Sketch:
         (from, to, name of the argument): does it stay within one round of all that repeats? Else it leads from each
         round to the next.
     times
-        For how many nodes or leaves a vertex stands, or how often a box repeats; not there is once.
-    hidden
-        The leaves that only one closed box uses, by that box.
+        How often a frame or vertex that repeats is there, in one round of the frames around it.
+    ops, leaves
+        Of a closed box, in one round of the frames around it: how often each op was computed, and the leaves that
+        nothing else uses.
     """
 
     def __init__(self, order: list[Node], calls: list[Call], limit: int | None) -> None:
@@ -63,11 +65,18 @@ class Sketch:
         places, rounds = folding.places(), {node: folding.rounds(node) for node in self.order}
         self.vertices: dict[Item, Path] = {}
         self.arrows: dict[tuple[Item, Item, str], bool] = {}
+        self.ops: dict[Item, Counter[str]] = {}
         self.users: dict[Node, dict[Item, Path]] = {}
-        merged: dict[Node, set[Node]] = {}
+        uses: dict[Node, list[tuple[Node, Node]]] = {}  # of a leaf that is drawn: (leaf it stands for, node using that)
+
+        def in_first_round(node: Node, path: Path) -> bool:
+            return all(rounds[node].get(box, 0) == 0 for box in path)
+
         for node in self.order:
             target, path = places[folding.drawn(node)]
             self.vertices[target] = path
+            if isinstance(target, Box) and in_first_round(node, path):
+                self.ops.setdefault(target, Counter())[node.row.name] += 1
             for k, parent in enumerate(node.parents):
                 if parent is None:
                     continue
@@ -76,27 +85,30 @@ class Sketch:
                     source: Item = drawn
                     same_round = True
                     self.users.setdefault(drawn, {})[target] = path
-                    merged.setdefault(drawn, set()).add(parent)
+                    uses.setdefault(drawn, []).append((parent, node))
                 else:
                     source, _ = places[drawn]
                     same_round = all(rounds[parent].get(item, n) == n for item, n in rounds[node].items())
                 if source is not target or isinstance(target, Node):
                     arrow = source, target, port(node, k) if isinstance(target, Node) else ""
                     self.arrows[arrow] = self.arrows.get(arrow, False) or same_round
-        self.hidden: dict[Item, list[Node]] = {}
+
         self.times = dict(folding.times)
+        self.leaves: dict[Item, list[Node]] = {}
+        self.several = {leaf for leaf, pairs in uses.items() if len({parent for parent, _ in pairs}) > 1}
         for leaf, users in self.users.items():
-            user = next(iter(users))
+            user, path = next(iter(users)), common(users.values())
+            merged = {parent for parent, node in uses[leaf] if in_first_round(node, path)}
             if len(users) == 1 and isinstance(user, Box):
-                self.hidden.setdefault(user, []).extend(merged[leaf])
+                self.leaves.setdefault(user, []).extend(merged)
                 del self.arrows[leaf, user, ""]
             else:
-                self.vertices[leaf] = common(users.values())
-                self.times[leaf] = len(merged[leaf])
+                self.vertices[leaf] = path
+                self.times[leaf] = len(merged)
 
     def is_one(self, node: Node) -> bool:
         """Does this node or leaf stand for itself alone?"""
-        return node not in self.folding.round and self.times.get(node, 1) == 1
+        return node not in self.folding.round and node not in self.several
 
     def merge_like_leaves(self) -> None:
         """Draw four leaves or more of one shape, used by the same vertices, as one: a thousand leaves stacked, say."""
