@@ -10,7 +10,7 @@
 Read `optimizer.py` for what all share, then any other file for one formula.
 """
 
-from . import averages
+from . import averages, lr_scheduler
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .averaged import Averaged
@@ -25,5 +25,5 @@ from .wrapper import Wrapper
 
 __all__ = [
     "LAMB", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer", "RAdam", "RMSprop",
-    "Wrapper", "averages",
+    "Wrapper", "averages", "lr_scheduler",
 ]  # fmt: skip

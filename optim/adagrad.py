@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .optimizer import Optimizer, at_least, descent
+from .checks import at_least
+from .optimizer import Optimizer, descent
 
 
 class Adagrad(Optimizer):

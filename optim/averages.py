@@ -22,7 +22,7 @@ import numpy as np
 
 from minigrad import Tensor
 
-from .optimizer import as_count, check_keys
+from .checks import as_count, check_keys
 
 
 def kept(x: Any) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 from minigrad import Tensor
 
-from .optimizer import Optimizer, as_count, as_saved, at_least
+from .checks import as_count, as_saved, at_least
+from .optimizer import Optimizer
 from .wrapper import Wrapper
 
 

@@ -10,10 +10,7 @@ The names after `p, g` are the state: arrays like p, zero at first. The keyword-
 their defaults; `t` counts the steps from 1. From this signature come the constructor, what `help` shows, parameter
 groups, validation, and `state_dict`. `update` changes p and the state in place and leaves g as it is.
 
-What is slow in NumPy is hidden here: large parameters are fed to `update` flat and in blocks that fit the processor's
-cache, small ones are gathered, updated as one, and written back. An elementwise formula cannot tell the difference.
-
-Public: `Optimizer`, and for those who write one, `descent`, `shifted`, `at_least`, `below_one`, `one_of`.
+Public: `Optimizer`, and for those who write one, `descent` and `shifted`. What makes a step fast is in `blocks.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +18,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-import math
-import numbers
-import operator
-from collections import Counter, UserDict
-from collections.abc import Callable, Iterator, Set
+from collections import UserDict
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -34,49 +28,8 @@ import numpy as np
 import minigrad as mg
 from minigrad import Tensor
 
-# Elements that `update` gets at once. Adam on 20 parameters of (500, 500) float32, one thread: 15 ms in blocks of 4k,
-# 9.6 in blocks of 16k, 8.3 of 32k, 8.4 of 64k; on four of a million elements 53 ms whole, 11 ms in blocks.
-BLOCK = 2**15
-# Parameters up to this size are gathered, because a call of `update` costs more than the copies: Adam on 40 parameters
-# of 8k elements takes 0.53 ms together and 0.70 alone, of 1k elements 0.10 and 0.40; of 16k it takes 1.1 either way.
-SMALL = 2**13
-
-# ------------------------------------------------------------------------------------------ what a setting may be
-
-Rule = tuple[Callable[[Any], bool], str]  # is the value allowed, and what was wanted in words
-
-
-def at_least(low: float) -> Rule:
-    """A finite number >= low."""
-    return lambda x: low <= x < math.inf, f"a finite number >= {low}"
-
-
-def below_one() -> Rule:
-    """A number in [0, 1), or several."""
-    return lambda x: all(0 <= b < 1 for b in (x if isinstance(x, tuple) else (x,))), "0 <= value < 1"
-
-
-def one_of(*choices: Any) -> Rule:
-    """One of these values."""
-    return lambda x: x in choices, "one of " + ", ".join(map(repr, choices))
-
-
-def plain(value: Any, default: Any) -> Any:
-    """`value` as the Python number (or tuple of them) that `default` is. Raises TypeError where it is something else.
-
-    An `np.float64` beside a float32 array would make everything it touches float64, at three times the cost.
-    """
-    if isinstance(default, tuple):
-        return tuple(plain(v, d) for v, d in zip(value, default, strict=True))
-    kind: Any = type(default)
-    if kind in ACCEPTED:
-        if not isinstance(value, ACCEPTED[kind]) or (isinstance(value, bool) and kind is not bool):
-            raise TypeError(f"wanted {kind.__name__}, got {type(value).__name__}")
-        return kind(value)
-    return value
-
-
-ACCEPTED: dict[type, Any] = {bool: (bool, np.bool_), int: numbers.Integral, float: numbers.Real}
+from .blocks import Plan
+from .checks import Rule, as_count, as_saved, at_least, below_one, check_keys, finite, plain, require
 
 
 class Group(UserDict):
@@ -84,6 +37,7 @@ class Group(UserDict):
 
     def __init__(self, kind: type[Optimizer], params: list[Tensor], settings: dict[str, Any]) -> None:
         self.kind = kind
+        self.initial_lr: float | None = None  # the rate before a scheduler first changed it
         super().__init__({"params": params, **settings})
         kind.check({name: self[name] for name in kind.defaults})
 
@@ -199,11 +153,7 @@ class Optimizer:
             result = plain(value, default)
         except (TypeError, ValueError):
             raise TypeError(f"{cls.__name__}: {name} = {value!r}; wanted a value such as {default!r}") from None
-        allowed, wanted = cls.rules.get(
-            name, (lambda x: not isinstance(x, float) or math.isfinite(x), "a finite number")
-        )
-        if not allowed(result):
-            raise ValueError(f"{cls.__name__}: {name} = {value!r}; wanted {wanted}")
+        require(f"{cls.__name__}: {name}", result, cls.rules.get(name, finite()))
         return result
 
     @classmethod
@@ -330,6 +280,11 @@ class Optimizer:
             elif p.grad is not None:
                 p.grad = Tensor(np.zeros_like(p.grad.data))
 
+    @property
+    def stepped(self) -> bool:
+        """Has there been a step, here or in the run that was loaded? Where a subclass has a `step` of its own: True."""
+        return bool(self.state) or type(self).step is not Optimizer.step
+
     # -------------------------------------------------------------------------------------------------- saving
 
     def state_dict(self) -> dict[str, Any]:
@@ -384,28 +339,6 @@ class Optimizer:
         self._plans.clear()
 
 
-def check_keys(where: str, found: Any, wanted: Set[str], optional: Set[str] = frozenset()) -> None:
-    """Raise ValueError unless `found` is a dict of just the wanted keys, some of them optional."""
-    if not isinstance(found, dict) or not wanted - optional <= set(found) <= wanted:
-        got = ", ".join(map(str, found)) if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"{where}: wanted a dict of {', '.join(sorted(wanted))}; got {got or 'an empty one'}")
-
-
-def as_count(where: str, value: Any) -> int:
-    """A saved count of steps. Raises ValueError where it is none."""
-    if not isinstance(value, numbers.Integral) or value < 0:
-        raise ValueError(f"{where} is {value!r}; wanted an integer >= 0")
-    return int(value)
-
-
-def as_saved(where: str, value: Any, p: Tensor) -> Any:
-    """A copy of a saved array, as one of p's dtype and device. Raises ValueError where its shape is not p's."""
-    array = mg.tensor(value, p.dtype, device=p.device).data
-    if array.shape != p.shape:
-        raise ValueError(f"{where} has shape {array.shape}; its parameter has {p.shape}")
-    return np.ascontiguousarray(array).reshape(p.shape)
-
-
 def descent(p: Any, g: Any, weight_decay: float, maximize: bool) -> Any:
     """What is descended: g, or -g to maximize, plus λp, the gradient of the penalty ½ λ ‖p‖² (λ is `weight_decay`)."""
     if maximize:
@@ -426,105 +359,3 @@ def shifted(shifts: dict[Tensor, Any]) -> Iterator[None]:
         for p, data in before.items():
             p.data[...] = data
             p.mark_changed()
-
-
-# ---------------------------------------------------------------------------------------------------- parts of a step
-
-
-class Plan:
-    """Which parameters of a group are updated by which calls. Made at the first step, kept while it fits.
-
-    It holds only parameters that have a gradient.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, ready: list[Tensor], names: list[str | None], start: dict[str, float]
-    ) -> None:
-        self.ready, self.names = ready, names
-        self.arrays = [p.data for p in ready]
-        self.states = [optimizer.state.setdefault(p, {"t": 0}) for p in ready]
-        self.bunches: list[Alone | Together] = []
-        packs: dict[Any, list[Tensor]] = {}
-        filled: Counter[Any] = Counter()
-        for p, state in zip(ready, self.states):
-            for name in filter(None, names):
-                if name not in state:
-                    state[name] = np.full(p.shape, start.get(name, 0.0), p.dtype, like=p.data)
-                elif (state[name].shape, state[name].dtype) != (p.shape, p.dtype):
-                    raise RuntimeError(
-                        f"{optimizer._name}: a parameter is {p.dtype}{list(p.shape)} now, but its {name} is "
-                        f"{state[name].dtype}{list(state[name].shape)}; make the optimizer after changing the model"
-                    )
-            if optimizer.elementwise and p.size <= SMALL:
-                # Only those of one dtype, device and count of steps can share a call; and a pack is full at one block.
-                key = (p.dtype, p.device, state["t"])
-                packs.setdefault((*key, filled[key] // BLOCK), []).append(p)
-                filled[key] += p.size
-            else:
-                self.bunches.append(Alone(p, state, names, whole=not optimizer.elementwise))
-        rooms: dict[Any, Any] = {}  # where p is gathered: one room for all packs of a kind, as large as the largest
-        for (dtype, device, _, _), pack in sorted(packs.items(), key=lambda item: -sum(p.size for p in item[1])):
-            size = sum(p.size for p in pack)
-            room = rooms.setdefault((dtype, device), np.empty(size, dtype, like=pack[0].data))
-            self.bunches.append(Together(pack, [optimizer.state[p] for p in pack], names, room[:size]))
-
-    def fits(self, ready: list[Tensor], names: list[str | None]) -> bool:
-        """Are the same parameters stepped, with the same state, in the arrays that were planned with?"""
-        return (
-            names == self.names
-            and len(ready) == len(self.ready)
-            and all(map(operator.is_, ready, self.ready))
-            and all(p.data is array for p, array in zip(ready, self.arrays))
-        )
-
-
-class Alone:
-    """One parameter, updated where it lies, block after block."""
-
-    def __init__(self, p: Tensor, state: dict[str, Any], names: list[str | None], whole: bool) -> None:
-        self.param, self.state = p, state
-        self.whole = whole or not p.data.flags.c_contiguous  # flattened, it would be a copy
-        arrays = [p.data, *(None if name is None else state[name] for name in names)]
-        self.p, *self.states = map(self.cut, arrays)
-
-    def cut(self, array: Any) -> Any:
-        """The blocks of an array, as views; of no array, as many None as are asked for."""
-        if array is None:
-            return itertools.repeat(None)
-        if self.whole:
-            return [array]
-        flat = array.reshape(-1)
-        return [flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)]
-
-    def run(self, kernel: Callable[..., None]) -> None:
-        """Call the kernel on each block."""
-        for p, g, *state in zip(self.p, self.cut(self.param.grad.data), *self.states):  # type: ignore[union-attr]
-            kernel(p, g, *state)
-
-
-class Together:
-    """Small parameters: gathered, updated as one, written back. Their state lies side by side and stays there."""
-
-    def __init__(self, params: list[Tensor], states: list[dict[str, Any]], names: list[str | None], room: Any) -> None:
-        self.params, self.state = params, states[0]
-        self.arrays = [p.data for p in params]
-        self.p, self.views = room, self.share(room)
-        self.states: list[Any] = [None] * len(names)
-        for k, name in enumerate(names):
-            if name is not None:
-                self.states[k] = np.concatenate([state[name] for state in states], axis=None)
-                for state, view in zip(states, self.share(self.states[k])):
-                    state[name] = view
-
-    def share(self, flat: Any) -> list[Any]:
-        """Each parameter's part of a flat array, in the parameter's shape."""
-        ends = itertools.accumulate(p.size for p in self.params)
-        return [flat[end - p.size : end].reshape(p.shape) for p, end in zip(self.params, ends)]
-
-    def run(self, kernel: Callable[..., None]) -> None:
-        """Call the kernel once, on copies of all parameters, and write them back."""
-        np.concatenate(self.arrays, axis=None, out=self.p)
-        g = np.concatenate([p.grad.data for p in self.params], axis=None)  # type: ignore[union-attr]
-        kernel(self.p, g, *self.states)
-        for array, new in zip(self.arrays, self.views):
-            array[...] = new

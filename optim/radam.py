@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from .optimizer import Optimizer, at_least, descent
+from .checks import at_least
+from .optimizer import Optimizer, descent
 
 
 class RAdam(Optimizer):

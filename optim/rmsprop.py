@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .optimizer import Optimizer, below_one, descent
+from .checks import below_one
+from .optimizer import Optimizer, descent
 
 
 class RMSprop(Optimizer):

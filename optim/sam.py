@@ -12,7 +12,8 @@ import numpy as np
 
 from minigrad import Tensor, nn
 
-from .optimizer import Optimizer, at_least, shifted
+from .checks import at_least
+from .optimizer import Optimizer, shifted
 from .wrapper import Wrapper
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from minigrad import Tensor
 
-from .optimizer import Optimizer, at_least, descent, one_of, shifted
+from .checks import at_least, one_of
+from .optimizer import Optimizer, descent, shifted
 
 
 class SGD(Optimizer):

@@ -14,7 +14,8 @@ from typing import Any
 
 from minigrad import Tensor
 
-from .optimizer import Optimizer, check_keys
+from .checks import check_keys
+from .optimizer import Optimizer
 
 
 class Wrapper(Optimizer):

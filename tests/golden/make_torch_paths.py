@@ -1,15 +1,20 @@
-"""Write `torch_paths.npz`: fifty steps of PyTorch's optimizers, over every combination of arguments that interact.
+"""Write `torch_paths.npz` and `torch_schedules.json`: what PyTorch's optimizers and schedules do, step by step.
 
-Run from the root of the checkout where PyTorch is installed: ``python -m tests.golden.make_torch_paths``. The file in the
-repository was made by PyTorch 2.13.0 (CPU, default implementation) and NumPy 2.4; both versions are stored in it.
+Fifty steps of every optimizer over every combination of arguments that interact, on the problems of `paths.py`; forty
+values of every schedule, for two parameter groups.
+
+Run from the root of the checkout where PyTorch is installed: ``python -m tests.golden.make_torch_paths``. The files in
+the repository were made by PyTorch 2.13.0 (CPU, default implementation) and NumPy 2.4; both versions are stored in them.
 """
 
 import itertools
+import json
+import math
 
 import numpy as np
 import torch
 
-from tests.golden.paths import PROBLEMS, STEPS, save
+from tests.golden.paths import HERE, PROBLEMS, STEPS, save
 
 
 def product(**choices):
@@ -65,6 +70,70 @@ def walk(optimizer, settings, problem, dtype):
     return np.array(rows)
 
 
+SCHEDULES = [
+    ["StepLR", {"step_size": 7}],
+    ["StepLR", {"step_size": 1, "gamma": 0.9}],
+    ["MultiStepLR", {"milestones": [3, 10, 10, 25], "gamma": 0.5}],
+    ["MultiStepLR", {"milestones": [20, 5]}],
+    ["ExponentialLR", {"gamma": 0.9}],
+    ["CosineAnnealingLR", {"T_max": 10}],
+    ["CosineAnnealingLR", {"T_max": 40, "eta_min": 0.01}],
+    ["CosineAnnealingWarmRestarts", {"T_0": 7}],
+    ["CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.02}],
+    ["LambdaLR", {"lr_lambda": "1 / (1 + t)"}],
+    ["LambdaLR", {"lr_lambda": ["0.9**t", "1 + t % 3"]}],
+    [
+        "SequentialLR",
+        {"schedulers": [["LambdaLR", {"lr_lambda": "0.1"}], ["ExponentialLR", {"gamma": 0.9}]], "milestones": [12]},
+    ],
+    [
+        "SequentialLR",
+        {
+            "schedulers": [
+                ["StepLR", {"step_size": 2}],
+                ["CosineAnnealingLR", {"T_max": 5}],
+                ["StepLR", {"step_size": 9}],
+            ],
+            "milestones": [4, 15],
+        },
+    ],
+    ["ReduceLROnPlateau", {"patience": 2}],
+    ["ReduceLROnPlateau", {"factor": 0.5, "patience": 1, "cooldown": 3, "threshold": 0.05}],
+    [
+        "ReduceLROnPlateau",
+        {"mode": "max", "factor": 0.3, "patience": 0, "threshold": 0.2, "threshold_mode": "abs", "min_lr": 0.01},
+    ],
+    ["ReduceLROnPlateau", {"mode": "max", "patience": 3, "min_lr": [0.2, 0.001]}],
+    ["ReduceLROnPlateau", {"mode": "min", "factor": 0.2, "patience": 0, "threshold_mode": "abs", "eps": 0.01}],
+]
+METRICS = [round(2.0 / (1 + 0.3 * k) + 0.3 * math.sin(1.7 * k), 6) for k in range(40)]
+
+
+def build(library, opt, name, settings):
+    """A scheduler of torch.optim.lr_scheduler, or of a library like it; functions of t are given as text."""
+    settings = dict(settings)
+    if name == "LambdaLR":
+        texts = settings["lr_lambda"]
+        functions = [eval(f"lambda t: {text}") for text in ([texts] if isinstance(texts, str) else texts)]
+        settings["lr_lambda"] = functions[0] if isinstance(texts, str) else functions
+    if name == "SequentialLR":
+        settings["schedulers"] = [build(library, opt, *part) for part in settings["schedulers"]]
+    return getattr(library, name)(opt, **settings)
+
+
+def rates(name, settings):
+    """The rates of two groups at t = 0, 1, ..., 40."""
+    groups = [{"params": [torch.zeros(1, requires_grad=True)], "lr": lr} for lr in (0.5, 0.03)]
+    opt = torch.optim.SGD(groups)
+    scheduler = build(torch.optim.lr_scheduler, opt, name, settings)
+    rows = [[group["lr"] for group in opt.param_groups]]
+    for metric in METRICS:
+        opt.step()
+        scheduler.step(*[metric] if name == "ReduceLROnPlateau" else [])
+        rows.append([group["lr"] for group in opt.param_groups])
+    return rows
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     cases = []
@@ -74,5 +143,11 @@ if __name__ == "__main__":
             for name in ("float32", "float64"):
                 path = walk(optimizer, settings, problem, getattr(torch, name))
                 cases.append((optimizer, settings, problem, name, path))
-    save("torch_paths", cases, f"PyTorch {torch.__version__}, NumPy {np.__version__}")
-    print(len(cases), "paths")
+    notes = f"PyTorch {torch.__version__}, NumPy {np.__version__}"
+    save("torch_paths", cases, notes)
+    lines = [json.dumps([name, settings, rates(name, settings)]) for name, settings in SCHEDULES]
+    text = ",\n".join(lines)
+    (HERE / "torch_schedules.json").write_text(
+        f'{{"notes": "{notes}",\n"metrics": {METRICS},\n"schedules": [\n{text}\n]}}\n'
+    )
+    print(len(cases), "paths,", len(lines), "schedules")
