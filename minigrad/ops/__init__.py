@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import BUILT_IN, TABLE, Tensor
+from . import linalg
 from .elementwise import (
     absolute,
     add,
@@ -31,11 +32,13 @@ from .elementwise import (
     cosh,
     divide,
     equal,
+    erf,
     exp,
     expm1,
     floor,
     greater,
     greater_equal,
+    hypot,
     invert,
     isfinite,
     isinf,
@@ -46,6 +49,7 @@ from .elementwise import (
     log1p,
     log2,
     log10,
+    logaddexp,
     logical_and,
     logical_not,
     logical_or,
@@ -59,6 +63,7 @@ from .elementwise import (
     power,
     reciprocal,
     relu,
+    round,
     sigmoid,
     sign,
     sin,
@@ -71,9 +76,39 @@ from .elementwise import (
     where,
     zeros_like,
 )
-from .indexing import getitem, index_add, index_put, take_along_axis
-from .linalg import linear, matmul
-from .reductions import all, any, argmax, argmin, argsort, count_nonzero, max, mean, min, sum
+from .indexing import (
+    diag,
+    diagonal,
+    getitem,
+    index_add,
+    index_put,
+    repeat,
+    sort,
+    take,
+    take_along_axis,
+    trace,
+    tril,
+    triu,
+)
+from .products import dot, einsum, inner, kron, linear, matmul, outer, tensordot
+from .reductions import (
+    all,
+    any,
+    argmax,
+    argmin,
+    argsort,
+    count_nonzero,
+    cumprod,
+    cumsum,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    std,
+    sum,
+    var,
+)
 from .shapes import (
     broadcast_to,
     concatenate,
@@ -84,9 +119,12 @@ from .shapes import (
     pad,
     ravel,
     reshape,
+    roll,
+    split,
     squeeze,
     stack,
     swapaxes,
+    tile,
     transpose,
 )
 from .windows import fold, max_pool, unfold
@@ -97,7 +135,6 @@ TABLE.update(
         np.power: power,
         np.clip: clip,
         np.where: where,
-        np.astype: astype,
         np.zeros_like: zeros_like,
         np.ones_like: ones_like,
         np.reshape: reshape,
@@ -106,6 +143,28 @@ TABLE.update(
         np.stack: stack,
         np.pad: pad,
         np.take_along_axis: take_along_axis,
+        np.round: round,
+        np.split: split,
+        np.repeat: repeat,
+        np.tile: tile,
+        np.take: take,
+        np.sort: sort,
+        np.diagonal: diagonal,
+        np.diag: diag,
+        np.trace: trace,
+        np.einsum: einsum,
+        np.tensordot: tensordot,
+        np.dot: dot,
+        np.inner: inner,
+        np.outer: outer,
+        np.kron: kron,
+        np.linalg.norm: linalg.norm,
+        np.linalg.inv: linalg.inv,
+        np.linalg.det: linalg.det,
+        np.linalg.solve: linalg.solve,
+        np.linalg.slogdet: linalg.slogdet,
+        np.linalg.cholesky: linalg.cholesky,
+        np.linalg.eigh: linalg.eigh,
     }
 )
 
@@ -175,16 +234,27 @@ METHODS = {
     "astype": astype,
     "clip": _clip_method,
     "copy": copy,
+    "cumprod": cumprod,
+    "cumsum": cumsum,
+    "diagonal": diagonal,
+    "dot": dot,
     "flatten": ravel,
     "max": max,
     "mean": mean,
     "min": min,
+    "prod": prod,
     "ravel": ravel,
+    "repeat": repeat,
     "reshape": _reshape_method,
+    "round": round,
     "squeeze": squeeze,
+    "std": std,
     "sum": sum,
     "swapaxes": swapaxes,
+    "take": take,
+    "trace": trace,
     "transpose": _transpose_method,
+    "var": var,
 }
 
 for name, method in METHODS.items():

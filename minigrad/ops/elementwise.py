@@ -64,7 +64,7 @@ def _logaddexp_x(g: Any, x: Any, z: Any) -> Any:
 
 def _erf(x: Any) -> Any:
     """2/√π ∫ exp(-t²) dt from 0 to x. With SciPy, or without it, as exact, some 40 times slower."""
-    return erf_of_arrays()(x).astype(x.dtype, copy=False)
+    return erf_of_arrays()(x)
 
 
 @functools.cache
@@ -73,7 +73,8 @@ def erf_of_arrays() -> Callable[[Any], Any]:
     try:
         from scipy.special import erf
     except ImportError:
-        return np.vectorize(math.erf, otypes=[np.float64])
+        each = np.vectorize(math.erf, otypes=[np.float64])
+        return lambda x: each(x).astype(np.result_type(x, np.float16))
     return erf
 
 

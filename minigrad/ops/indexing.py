@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Tensor, op
+from .reductions import argsort
+from .shapes import moveaxis, reshape
 
 
 def plain_key(key: Any) -> Any:
@@ -22,9 +24,9 @@ def plain_key(key: Any) -> Any:
 
 
 def may_repeat(key: Any) -> bool:
-    """Can the key name an element twice? Only if it holds an array, or list, of integers."""
+    """Can the key name an element twice? Only if it holds an array, list or tuple of integers."""
     keys = key if isinstance(key, tuple) else (key,)
-    return any(isinstance(k, list) or (getattr(k, "ndim", 0) > 0 and k.dtype.kind in "iu") for k in keys)
+    return any(isinstance(k, (list, tuple)) or (getattr(k, "ndim", 0) > 0 and k.dtype.kind in "iu") for k in keys)
 
 
 def _getitem(x: Any, key: Any) -> Any:
@@ -63,6 +65,8 @@ read      = op(_getitem,   x=lambda g, x_shape, key: scatter(g, key, x_shape))
 scatter   = op(_scatter,   y=lambda g, key: read(g, key))
 put       = op(_index_put, x=lambda g, key: put(g, key, 0), y=lambda g, key: read(g, key))
 added     = op(_index_add, x=lambda g: g,                   y=lambda g, key: read(g, key))
+triu      = op(np.triu,    m=lambda g, k: np.triu(g, k))
+tril      = op(np.tril,    m=lambda g, k: np.tril(g, k))
 # fmt: on
 
 read.row.view = True  # type: ignore[attr-defined]
@@ -74,13 +78,18 @@ def getitem(x: Any, key: Any) -> Any:
 
 
 def index_put(x: Any, key: Any, y: Any) -> Any:
-    """What ``x[key] = y`` means, as a function: a copy of x in which the elements at key are y. No element twice.
+    """What ``x[key] = y`` means, as a function: a copy of x in which the elements at key are y.
+
+    Raises ValueError where the key names an element twice: one of two values would be lost.
 
     >>> import minigrad as mg
     >>> mg.index_put(mg.zeros(3), 1, 5.0)
     tensor([0., 5., 0.], dtype=float32, device='cpu')
     """
-    return put(x, plain_key(key), y)
+    key = plain_key(key)
+    if may_repeat(key) and (_scatter(np.ones_like(plain_key(x)[key]), key, x.shape) > 1).any():
+        raise ValueError("index_put: the key names an element twice; use index_add to add, or keep one of each")
+    return put(x, key, y)
 
 
 def index_add(x: Any, key: Any, y: Any) -> Any:
@@ -105,3 +114,76 @@ def take_along_axis(arr: Any, indices: Any, axis: int = -1) -> Any:
     key = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
     key[axis] = indices
     return getitem(arr, tuple(key))
+
+
+def take(a: Any, indices: Any, axis: int | None = None) -> Any:
+    """The elements, or with an axis the slices, of these numbers, as `numpy.take`.
+
+    >>> import minigrad as mg
+    >>> mg.take(mg.tensor([1.0, 2.0, 3.0]), [2, 2, 0])
+    tensor([3., 3., 1.], dtype=float32, device='cpu')
+    """
+    if axis is None:
+        a, axis = reshape(a, -1), 0
+    return getitem(a, (*(slice(None),) * (axis % a.ndim), indices))
+
+
+def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Each element `repeats` times in a row, or each its own number of times, as `numpy.repeat`; flat without an axis.
+
+    >>> import minigrad as mg
+    >>> mg.repeat(mg.tensor([1.0, 2.0]), 2)
+    tensor([1., 1., 2., 2.], dtype=float32, device='cpu')
+    """
+    if axis is None:
+        a, axis = reshape(a, -1), 0
+    return take(a, np.repeat(np.arange(a.shape[axis], like=plain_key(a)), repeats), axis)
+
+
+def sort(a: Any, axis: int | None = -1) -> Any:
+    """Ascending along an axis, or flat for None, as `numpy.sort`. The gradient goes back to where each came from.
+
+    >>> import minigrad as mg
+    >>> mg.sort(mg.tensor([3.0, 1.0, 2.0]))
+    tensor([1., 2., 3.], dtype=float32, device='cpu')
+    """
+    if axis is None:
+        a, axis = reshape(a, -1), 0
+    return take_along_axis(a, argsort(a, axis), axis)
+
+
+def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The elements whose index along axis2 is that along axis1 plus `offset`, as a last axis; `numpy.diagonal`.
+
+    >>> import minigrad as mg
+    >>> mg.diagonal(mg.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 4.], dtype=float32, device='cpu')
+    """
+    a = moveaxis(a, (axis1, axis2), (-2, -1))
+    rows, columns = on_diagonal(a.shape[-2], a.shape[-1], offset, plain_key(a))
+    return getitem(a, (..., rows, columns))
+
+
+def on_diagonal(n: int, m: int, k: int, like: Any) -> tuple[Any, Any]:
+    """Row and column of every element on the k-th diagonal of an (n, m) matrix."""
+    i = np.arange(max(0, min(n + min(k, 0), m - max(k, 0))), like=like)
+    return i - min(k, 0), i + max(k, 0)
+
+
+def diag(v: Any, k: int = 0) -> Any:
+    """A matrix with the vector v on its k-th diagonal; or the k-th diagonal of a matrix, as `numpy.diag`.
+
+    >>> import minigrad as mg
+    >>> mg.diag(mg.tensor([1.0, 2.0]))
+    tensor([[1., 0.],
+            [0., 2.]], dtype=float32, device='cpu')
+    """
+    if v.ndim != 1:
+        return diagonal(v, k)
+    n = v.shape[0] + abs(k)
+    return scatter(v, on_diagonal(n, n, k, plain_key(v)), (n, n))
+
+
+def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+    """The sum of a diagonal, as `numpy.trace`."""
+    return diagonal(a, offset, axis1, axis2).sum(axis=-1)

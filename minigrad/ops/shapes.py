@@ -6,6 +6,7 @@ must know to notice a parameter that changed under a graph.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ def _unpad(g: Any, a_shape: tuple[int, ...], pad_width: Any) -> Any:
     return g[tuple(slice(start, start + n) for start, n in zip(before, a_shape, strict=True))]
 
 
+def _unroll(g: Any, shift: Any, axis: Any) -> Any:
+    return np.roll(g, tuple(-n for n in shift) if isinstance(shift, tuple) else -shift, axis)
+
+
 # fmt: off
 reshape      = op(_reshape,        a=lambda g, a_shape: g.reshape(a_shape))
 ravel        = op(np.ravel,        a=lambda g, a_shape: g.reshape(a_shape))
@@ -63,6 +68,7 @@ swapaxes     = op(_swapaxes,       a=lambda g, axis1, axis2: g.swapaxes(axis1, a
 moveaxis     = op(np.moveaxis,     a=lambda g, source, destination: np.moveaxis(g, destination, source))
 broadcast_to = op(np.broadcast_to, array=lambda g: g)  # the engine sums it back
 flip         = op(np.flip,         m=lambda g, axis: np.flip(g, axis))
+roll         = op(np.roll,         a=_unroll)
 copy         = op(np.copy,         a=lambda g: g)
 pad          = op(_pad,            a=_unpad)
 joined       = op(_concatenate,    xs=_part)
@@ -92,3 +98,39 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     (2, 2)
     """
     return joined(*[expand_dims(x, axis) for x in arrays], axis=axis)
+
+
+def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """Parts along an axis, views: so many equal ones, or those between the places given, as `numpy.split`.
+
+    Raises ValueError where the axis cannot be cut into so many equal parts.
+
+    >>> import minigrad as mg
+    >>> [part.shape for part in mg.split(mg.zeros((6, 2)), [1, 3])]
+    [(1, 2), (2, 2), (3, 2)]
+    """
+    n = ary.shape[axis]
+    if isinstance(indices_or_sections, int):
+        if indices_or_sections < 1 or n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of {ary.shape} cannot be cut into {indices_or_sections} equal parts")
+        indices_or_sections = range(n // indices_or_sections, n, n // indices_or_sections)
+    places = [0, *indices_or_sections, n]
+    before = (slice(None),) * (axis % ary.ndim)
+    return [ary[(*before, slice(start, stop))] for start, stop in pairwise(places)]
+
+
+def tile(A: Any, reps: Any) -> Any:
+    """A laid out `reps` times along each axis, as `numpy.tile`.
+
+    >>> import minigrad as mg
+    >>> mg.tile(mg.tensor([1.0, 2.0]), (2, 2))
+    tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]], dtype=float32, device='cpu')
+    """
+    reps = (reps,) if isinstance(reps, int) else tuple(reps)
+    ndim = max(len(reps), A.ndim)
+    reps, shape = (1,) * (ndim - len(reps)) + reps, (1,) * (ndim - A.ndim) + A.shape
+    tiles = broadcast_to(
+        reshape(A, [k for n in shape for k in (1, n)]), [k for r, n in zip(reps, shape) for k in (r, n)]
+    )
+    return reshape(tiles, [r * n for r, n in zip(reps, shape)])

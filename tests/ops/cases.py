@@ -12,7 +12,7 @@ import scipy.stats
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.functional import activations, losses, normalization
-from minigrad.ops import elementwise, indexing, shapes, windows
+from minigrad.ops import elementwise, indexing, linalg, products, shapes, windows
 from tests.ops.case import above_one, each, fixed, fraction, integer, positive, real, row, truth
 
 axes = each(None, 1, -1, (0, 2))
@@ -20,6 +20,18 @@ keep = each(False, True)
 
 IMAGES = np.random.default_rng(0).uniform(-2, 2, (2, 2, 5, 4))
 POOLED = windows.max_pool(IMAGES, (2, 3), (2, 1), (1, 0))
+
+
+def p_norm(x, p, axis):
+    return (np.absolute(x) ** p).sum(axis) ** (1 / p)
+
+
+def symmetric(a):
+    return ((a + a.swapaxes(-1, -2)) / 2,)
+
+
+def positive_definite(a):
+    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1]).astype(a.dtype),)
 
 
 def put(x, key, y):
@@ -64,6 +76,8 @@ TABLE = [
     row(mg.log1p,          positive),
     row(mg.log2,           positive),
     row(mg.log10,          positive),
+    row(mg.logaddexp,      real, real),
+    row(mg.erf,            real, numpy=scipy.special.erf),
     row(mg.sigmoid,        real, numpy=lambda x: 1 / (1 + np.exp(-x))),
 
     # trigonometry
@@ -74,6 +88,7 @@ TABLE = [
     row(mg.arccos,         fraction),
     row(mg.arctan,         real),
     row(mg.arctan2,        real, real),
+    row(mg.hypot,          real, real),
     row(mg.sinh,           real),
     row(mg.cosh,           real),
     row(mg.tanh,           real),
@@ -92,6 +107,7 @@ TABLE = [
     row(mg.sign,           real),
     row(mg.floor,          real),
     row(mg.ceil,           real),
+    row(mg.round,          real, decimals=each(0, 1)),
 
     # constants
     row(mg.equal,          integer, integer),
@@ -121,6 +137,17 @@ TABLE = [
     row(mg.max,            real(), axis=each(None, ()), keepdims=keep),
     row(mg.min,            real(2, 3, 4), axis=axes, keepdims=keep),
     row(mg.min,            real(), axis=each(None, ()), keepdims=keep),
+    row(mg.var,            real(2, 3, 4), axis=axes, ddof=each(0, 1), keepdims=keep, polynomial=True),
+    row(mg.var,            real(), axis=each(None, ())),
+    row(mg.std,            real(2, 3, 4), axis=axes, ddof=each(0, 1), keepdims=keep),
+    row(mg.logsumexp,      real(2, 3, 4), axis=axes, keepdims=keep, numpy=scipy.special.logsumexp),
+    row(mg.logsumexp,      real(), numpy=scipy.special.logsumexp),
+    row(mg.prod,           real(2, 3, 2), axis=axes, keepdims=keep, polynomial=True),
+    row(mg.prod,           each(real(), real(0, 3)), axis=each(None, ()), keepdims=keep),
+    row(mg.cumsum,         real(2, 3, 4), axis=each(None, 0, -1), polynomial=True),
+    row(mg.cumsum,         each(real(), real(0, 3))),
+    row(mg.cumprod,        real(2, 5), axis=each(None, 0, -1), polynomial=True),
+    row(mg.cumprod,        each(real(), real(0, 3))),
 
     # constants
     row(mg.argmax,         real(2, 3), axis=each(None, 0, -1), keepdims=keep),
@@ -144,6 +171,12 @@ TABLE = [
     row(mg.broadcast_to,   each(real(3, 1), real(), real(4)), each((2, 3, 4), (3, 4), (0, 3, 4))),
     row(mg.flip,           each(real(), real(0, 3), real(2, 3))),
     row(mg.flip,           real(2, 3), axis=each(0, -1, (0, 1))),
+    row(mg.roll,           real(2, 3, 4), each(1, -5), axis=each(None, 1)),
+    row(mg.roll,           real(2, 3, 4), (1, 2), axis=(0, -1)),
+    row(mg.roll,           each(real(), real(0, 3)), 1),
+    row(mg.split,          real(6, 2), each(3, [1, 3], [0, 4, 4]), axis=each(0, -2), polynomial=True),
+    row(mg.tile,           real(2, 3), each(2, (2, 1), (2, 1, 3)), polynomial=True),
+    row(mg.tile,           each(real(), real(0, 3)), 2),
     row(mg.copy,           each(real(), real(0, 3), real(2, 3))),
     row(mg.pad,            real(2, 3), each(1, (1, 2), ((0, 1), (2, 0))), constant_values=each(0, 1.5)),
     row(mg.pad,            each(real(), real(0, 3)), 1),
@@ -160,15 +193,59 @@ TABLE = [
     row(indexing.scatter,  real(2), each([0, 0], slice(1, 3)), (4,), numpy=lambda y, k, shape: put_sum(np.zeros(shape), k, y)),
     row(indexing.put,      real(3, 4), (slice(None), 1), each(real(3), real()), numpy=put),
     row(indexing.added,    real(3, 4), each([0, 0, 1], 2), each(real(4), real()), numpy=put_sum),
+    row(mg.take,           real(3, 4), each(1, [[0, 2], [2, 2]]), axis=each(None, 0, -1)),
+    row(mg.repeat,         real(2, 3), each(2, 0, [1, 0, 2]), axis=-1),
+    row(mg.repeat,         each(real(2, 3), real()), 2),
+    row(mg.sort,           real(3, 4), axis=each(None, 0, -1)),
+    row(mg.diagonal,       real(3, 4), offset=each(0, 1, -2, 7)),
+    row(mg.diagonal,       real(2, 3, 4), 1, each(0, -1), 1),
+    row(mg.diag,           each(real(3), real(0), real(3, 4)), k=each(0, 2, -1)),
+    row(mg.trace,          real(3, 4), offset=each(0, 1, -2)),
+    row(mg.trace,          real(2, 3, 4), 0, 1, 2),
+    row(mg.triu,           each(real(3), real(3, 4), real(2, 3, 3)), k=each(0, 1, -1)),
+    row(mg.tril,           each(real(3), real(3, 4), real(2, 3, 3)), k=each(0, 1, -1)),
     row(mg.take_along_axis, real(2, 3), np.array([[2, 2, 0, 1], [0, 0, 0, 1]]), axis=1),
     row(mg.take_along_axis, real(3, 2), np.array([[2, 0]]), axis=0),
 
-    # ---------------------------------------------------------------- linear algebra
+    # ---------------------------------------------------------------- products
     row(mg.matmul,         each(real(3), real(2, 3), real(4, 2, 3), real(0, 3)), each(real(3), real(3, 2), real(4, 3, 2)),
                            polynomial=True),
     row(mg.matmul,         real(2, 1, 2, 3), each(real(4, 3, 2), real(3)), polynomial=True),
     row(mg.linear,         each(real(3), real(2, 3), real(2, 2, 3), real(0, 3)), real(4, 3), each(real(4), None),
                            numpy=lambda x, w, b: x @ w.T + (0 if b is None else b), polynomial=True),
+    row(mg.einsum,         each("ij->ji", "ij", "ij->", "ij->j", "...i->...", "i...", "ba"), real(2, 3), polynomial=True),
+    row(mg.einsum,         each("ii", "ii->i", "ii->", "ij->i"), real(3, 3), polynomial=True),
+    row(mg.einsum,         each("iijk->kj", "ii...", "...jk->...k", "i...k->..."), real(2, 2, 3, 2), polynomial=True),
+    row(mg.einsum,         each("ij,jk->ik", "ij,jk", "ij,kl->", "...j,j...->...", " i j , j k -> k i j "), real(2, 3), real(3, 2),
+                           polynomial=True),
+    row(mg.einsum,         "...ij,...jk->...ik", real(2, 1, 2, 3), each(real(4, 3, 2), real(3, 1)), polynomial=True),
+    row(mg.einsum,         each("i,j,k->kij", "i,i,i", "i,j,i->j"), real(2), real(2), real(2), polynomial=True),
+    row(mg.einsum,         each(",", ",->"), real(), real(), polynomial=True),
+    row(mg.einsum,         "ij,jk", real(0, 3), real(3, 2)),
+    row(products.contract, real(2, 3), real(3, 2), subscripts="ij,jk->ki", numpy=lambda x, y, subscripts: np.einsum(subscripts, x, y)),
+    row(mg.tensordot,      real(2, 3, 2), real(3, 2, 2), axes=each(0, 2, (0, -1), ([1, 0], [0, 2])), polynomial=True),
+    row(mg.tensordot,      each(real(), real(0, 3)), real(), axes=0),
+    row(mg.dot,            each(real(), real(3), real(2, 3), real(2, 2, 3)), each(real(), real(3), real(3, 2), real(2, 3, 2)),
+                           polynomial=True),
+    row(mg.inner,          each(real(), real(3), real(2, 3)), each(real(), real(3), real(2, 2, 3)), polynomial=True),
+    row(mg.outer,          each(real(), real(3), real(2, 3), real(0)), each(real(2), real(2, 2)), polynomial=True),
+    row(mg.kron,           each(real(), real(3), real(2, 3)), each(real(), real(2), real(2, 2), real(2, 2, 1)), polynomial=True),
+
+    # ---------------------------------------------------------------- linear algebra
+    row(linalg.norm,       each(real(3), real(2, 3), real(2, 2, 3), real(), real(0)), keepdims=keep),
+    row(linalg.norm,       real(2, 3, 4), each(None, 2, 1, 3, 1.5, 4, np.inf, -np.inf), axis=each(1, -1), keepdims=keep),
+    row(linalg.norm,       real(2, 3, 4), each(None, "fro", 1, -1, np.inf, -np.inf), axis=each((0, 1), (-1, 0)), keepdims=keep),
+    row(linalg.norm,       real(3, 2), each("fro", 1, np.inf)),
+    row(linalg.vector_norm, real(2, 3), each(1, 2, 2.5, 3), axis=each(None, 1, (0, 1)), numpy=p_norm),
+    row(linalg.inv,        each(real(3, 3), real(2, 2, 2), real(0, 0))),
+    row(linalg.solve,      each(real(3, 3), real(2, 3, 3)), each(real(3), real(3, 2), real(2, 3, 1))),
+    row(linalg.det,        each(real(3, 3), real(2, 2, 2), real(1, 1))),
+    row(linalg.slogdet,    each(real(3, 3), real(2, 2, 2))),
+    row(linalg.logabsdet,  real(3, 3), numpy=lambda a: np.linalg.slogdet(a)[1]),
+    row(linalg.sign_of_det, real(2, 3, 3), numpy=lambda a: np.linalg.slogdet(a)[0]),
+    row(linalg.cholesky,   each(real(3, 3), real(2, 2, 2)), prepare=positive_definite),
+    row(linalg.eigh,       each(real(3, 3), real(2, 2, 2)), prepare=symmetric),
+    row(linalg.packed_eigh, real(3, 3), prepare=symmetric, numpy=None),
 
     # ---------------------------------------------------------------- windows
     row(windows.unfold,    real(2, 2, 5, 4), (2, 2), each((1, 1), (2, 1)), each((0, 0), (1, 0)), each((1, 1), (1, 2)),
