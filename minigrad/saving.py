@@ -16,26 +16,21 @@ import hashlib
 import math
 import os
 import re
-import secrets
-import stat
-import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import backend
+from .replacement import replacement
 from .tensor import Tensor
 
-if sys.platform != "win32":
-    import fcntl
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
 FORMAT = 1
 ENDING = "minigrad checkpoint, format {}, sha256 "  # the archive's comment, before the 64 digits of the digest
 DEEPEST = 100  # levels of nesting
-TEMPORARY = ".minigrad-saving-"  # how the names of unfinished files begin
 
 
 class CheckpointError(ValueError):
@@ -58,10 +53,10 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     ------
     TypeError
         For anything else in `obj`, with the keys that lead to it; nothing has been written.
+    FileNotFoundError, PermissionError
+        Where the folder is missing, or the file or folder may not be written to.
     CheckpointError
         Where the file cannot be written to its end, because the disk is full. What was there before is unchanged.
-    OSError
-        Where a file cannot be made: the folder is missing (FileNotFoundError) or not ours (PermissionError).
 
     Examples
     --------
@@ -77,17 +72,22 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     path = os.fsdecode(path)
     arrays: dict[str, Any] = {}
     structure = json.dumps(flatten(obj, (), arrays), ensure_ascii=False).encode("utf-8", "surrogatepass")
-    with replacement(path) as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for name, array in arrays.items():
-                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo("structure.json"), structure)
-            archive.comment = ENDING.format(FORMAT).encode() + bytes(64)
-        size = file.seek(0, os.SEEK_END) - 64
-        digits = digest(file, size)
-        file.seek(size)
-        file.write(digits)
+    try:
+        with replacement(path) as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, array in arrays.items():
+                    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, array, version=(1, 0), allow_pickle=False)
+                archive.writestr(zipfile.ZipInfo("structure.json"), structure)
+                archive.comment = ENDING.format(FORMAT).encode() + bytes(64)
+            size = file.seek(0, os.SEEK_END) - 64
+            digits = digest(file, size)
+            file.seek(size)
+            file.write(digits)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        raise CheckpointError(f"save: {path}: {error}; what was there before is unchanged") from error
 
 
 def load(path: str | os.PathLike[str]) -> Any:
@@ -127,9 +127,8 @@ def load(path: str | os.PathLike[str]) -> Any:
 
 def flatten(x: Any, keys: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
     """`x` as what JSON can hold, its arrays put into `arrays`. Anything that JSON lacks is written {kind: content}."""
-    where = "obj" + "".join(f"[{key!r}]" for key in keys)
     if len(keys) > DEEPEST:
-        raise TypeError(f"save: {where} lies deeper than {DEEPEST} levels; does it contain itself?")
+        raise TypeError(f"save: {place(keys)} lies deeper than {DEEPEST} levels; does it contain itself?")
     if x is None or type(x) in (bool, float, str):
         return x
     if type(x) is int:
@@ -141,12 +140,12 @@ def flatten(x: Any, keys: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
     if type(x) is dict:
         for key in x:
             if key is not None and type(key) not in (bool, int, float, str):
-                raise TypeError(f"save: {where} has the key {key!r}; wanted strings, numbers or None as keys")
+                raise TypeError(f"save: {place(keys)} has the key {key!r}; wanted strings, numbers or None as keys")
         return {"dict": [[flatten(k, keys, arrays), flatten(v, (*keys, k), arrays)] for k, v in x.items()]}
 
     if isinstance(x, Tensor):
         if not x.is_leaf:
-            raise TypeError(f"save: {where} is a computed Tensor, and its graph cannot be saved; use x.detach()")
+            raise TypeError(f"save: {place(keys)} is a computed Tensor, and its graph cannot be saved; use x.detach()")
         kind, array = "tensor, requires_grad" if x.requires_grad else "tensor", x.data
     elif isinstance(x, np.generic):
         kind, array = "scalar", np.asarray(x)
@@ -155,16 +154,21 @@ def flatten(x: Any, keys: tuple[Any, ...], arrays: dict[str, Any]) -> Any:
     else:
         hint = "; save its state_dict()" if hasattr(x, "state_dict") else ""
         raise TypeError(
-            f"save: {where} is a {type(x).__name__}; wanted dicts, lists, tuples, strings, numbers, None, arrays or "
-            f"Tensors{hint}"
+            f"save: {place(keys)} is a {type(x).__name__}; wanted dicts, lists, tuples, strings, numbers, None, arrays "
+            f"or Tensors{hint}"
         )
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"save: {where} has dtype {array.dtype}; wanted floats, integers or booleans")
+        raise TypeError(f"save: {place(keys)} has dtype {array.dtype}; wanted floats, integers or booleans")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", ".".join(map(str, keys)))[:100] or "array"
     if name in arrays:
         name = f"{name}#{len(arrays)}"
     arrays[name] = backend.to_device(array, "cpu")
     return {kind: name}
+
+
+def place(keys: tuple[Any, ...]) -> str:
+    """Where something lies in what is saved, as Python would write it."""
+    return "obj" + "".join(f"[{key!r}]" for key in keys)
 
 
 def rebuild(x: Any, where: str, archive: ZipFile, members: dict[str, ZipInfo]) -> Any:
@@ -219,7 +223,7 @@ def naming(where: str) -> Iterator[None]:
         raise CheckpointError(f"load: {where}: {error or type(error).__name__}") from error
 
 
-# ---------------------------------------------------------------------------------------------------- the file as bytes
+# ------------------------------------------------------------------------------------------------ the digest at the end
 
 
 def digest(file: IO[bytes], size: int) -> bytes:
@@ -245,70 +249,3 @@ def check(file: IO[bytes]) -> int:
     if int(version) != FORMAT:
         raise ValueError(f"it has format {version}, and this minigrad reads format {FORMAT}")
     return size
-
-
-@contextlib.contextmanager
-def replacement(path: str) -> Iterator[IO[bytes]]:
-    """A new file that takes the place of `path` when the block ends well. To everyone else that happens in one step.
-
-    Written beside the old file, because only within one file system is a renaming a single step; flushed to the disk
-    before it, or a power cut could leave the new name with none of its bytes; and the folder, which holds the names,
-    after it.
-    """
-    path = os.path.realpath(path)
-    folder = os.path.dirname(path)
-    mode = None
-    if os.path.exists(path):
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(f"save: {path} is a folder or a device; wanted the name of a file")
-        open(path, "r+b").close()  # a read-only file is refused, as by open(path, "wb")
-    remove_strays(folder)
-    file = unfinished(folder)
-    try:
-        try:
-            with file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CheckpointError(f"save: {path}: {error}; what was there before is unchanged") from error
-        if mode is not None:
-            os.chmod(file.name, stat.S_IMODE(mode))
-        os.replace(file.name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(file.name)
-        raise
-    if sys.platform != "win32":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def unfinished(folder: str) -> IO[bytes]:
-    """A new file, locked while it is open: the lock goes with its process, so that a file without one is a dead one."""
-    while True:
-        file = open(os.path.join(folder, TEMPORARY + secrets.token_hex(16)), "x+b")  # noqa: SIM115 (the caller closes it)
-        with contextlib.suppress(OSError):  # some network file systems have none, and nothing is cleaned up there
-            lock(file, wait=True)
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        file.close()  # somebody else's remove_strays was quicker than our lock
-
-
-def remove_strays(folder: str) -> None:
-    """Remove the unfinished files of processes that died while saving."""
-    for name in os.listdir(folder):
-        if name.startswith(TEMPORARY):
-            with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
-                lock(file, wait=False)
-                os.unlink(file.name)
-
-
-def lock(file: IO[bytes], wait: bool) -> None:
-    """Hold a file's lock until it is closed. Raises OSError where another holds it, unless told to wait."""
-    if sys.platform != "win32":
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
