@@ -10,7 +10,7 @@
 Read `optimizer.py` for what all share, then any other file for one formula.
 """
 
-from . import averages, lr_scheduler
+from . import averages, landscape, lr_scheduler, trajectory
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .averaged import Averaged
@@ -25,5 +25,5 @@ from .wrapper import Wrapper
 
 __all__ = [
     "LAMB", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer", "RAdam", "RMSprop",
-    "Wrapper", "averages", "lr_scheduler",
+    "Wrapper", "averages", "landscape", "lr_scheduler", "trajectory",
 ]  # fmt: skip

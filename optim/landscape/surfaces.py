@@ -10,6 +10,7 @@ Public: the class `Surface`; `bowl`, which makes one of any condition number; `r
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Surface:
         return x, y, self.formula(x, y)
 
 
+@functools.cache  # so that two bowls of one κ are the same surface
 def bowl(kappa: float = 100.0, angle: float = 0.0) -> Surface:
     """½ (u² + κ v²), u and v being x and y turned by `angle` (in radians): a half-pipe where κ is large.
 
