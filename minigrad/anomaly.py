@@ -21,7 +21,7 @@ import traceback
 import weakref
 from collections.abc import Iterator
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -42,6 +42,10 @@ REMEDIES = {
     "divide": "A divisor of 0 gives inf, 0 / 0 gives nan: keep it away from 0, as in x / (y + 1e-8).",
     "exp": "exp overflows above 88 in float32, above 709 in float64: subtract the maximum first, as softmax does.",
 }
+UNTAKEN = (
+    "g is 0 there: if `where` did not take this value, its slope must be made finite all the same, by a second `where` "
+    "around the argument: where(x > 0, sqrt(where(x > 0, x, 1)), 0)."
+)
 
 
 class AnomalyError(RuntimeError):
@@ -98,9 +102,8 @@ class Detector:
         self.calls: weakref.WeakKeyDictionary[Node, tuple[CodeType, int]] = weakref.WeakKeyDictionary()
 
     def bad(self, x: Any) -> Any:
-        """Where an operand is not a number to go on with; None if it is one everywhere."""
-        x = x.data if isinstance(x, Tensor) else x
-        if not isinstance(x, float) and (not is_array(x) or x.dtype.kind != "f"):
+        """Where an array is not a number to go on with; None if it is one everywhere."""
+        if not is_array(x) or x.dtype.kind != "f":
             return None
         where = ~np.isfinite(x) if self.inf else np.isnan(x)
         return where if where.any() else None
@@ -114,55 +117,38 @@ class Detector:
         # What a rule computes on the way may be bad and masked in the end: there only its result counts, see below.
         if where is None or in_a_rule():
             return
+        call = frame.f_code, frame.f_lasti
         operands = named_operands(row, args)
-        given = {name: at for name, x in operands.items() if (at := self.bad(x)) is not None}
-        if not given:
-            at = first(where)
-            values = spelled(operands, at if is_elementwise(row) else None, z.shape)
-            says = f"forward: {row.name} made {z[at]} out of numbers that were {self.fine}."
-            why = f"{there(at)} {values}."
-        else:
-            name, x = next((name, operands[name]) for name in given)
-            at = first(given[name])
-            says = f"forward: {row.name} was given {np.asarray(x.data if isinstance(x, Tensor) else x)[at]} in {name}."
-            why = f"{name} has shape {np.shape(x)} and holds it {there(at).lower()}. {origin(x)}"
-        raise AnomalyError(message(says, (frame.f_code, frame.f_lasti), why, "" if given else REMEDIES.get(row.name)))
+        for name, operand in operands.items():
+            x = array_in(operand)
+            if (already := self.bad(x)) is not None:
+                at = first(already)
+                says = f"forward: {row.name} was given {x[at]} in {name}."
+                complain(says, call, f"{name} has shape {x.shape} and holds it {there(at).lower()}.", origin(operand))
+        at = first(where)
+        values = spelled(operands, at if is_elementwise(row) else None, z.shape)
+        says = f"forward: {row.name} made {z[at]} out of numbers that were {self.fine}."
+        complain(says, call, f"{there(at)} it computed with {values}.", REMEDIES.get(row.name, ""))
 
     def differentiated(self, node: Node, parent: Node, g: Any, grad: Any) -> None:
         """A node's rule has made `grad`, for one of its parents, of the gradient g."""
+        g, grad = array_in(g), array_in(grad)
         where = self.bad(grad)
         if where is None:
             return
         row, call = node.row, self.calls.get(node)
-        g, grad = (x.data if isinstance(x, Tensor) else x for x in (g, grad))
-        already = self.bad(g)
-        if already is not None:
-            raise AnomalyError(
-                message(
-                    f"backward: the gradient that reached {row.name} is {g[first(already)]}, and no rule made it.",
-                    call,
-                    "It was given to backward, or a hook returned it, or finite gradients grew too large when added.",
-                )
-            )
-        k = self.culprit(node, parent, g)
+        if (already := self.bad(g)) is not None:
+            says = f"backward: the gradient that reached {row.name} is {g[first(already)]}, and no rule made it."
+            complain(says, call, "It was given to backward, or returned by a hook, or is a sum that grew too large.")
+        k, at = self.culprit(node, parent, g), first(where)
+        elementwise = is_elementwise(row) and node.shape == parent.shape
         needs = row.needs[0 if row.variadic else k]
         kept = {name: node.values[place] for name, place in row.places.items() if place in needs}
-        at, elementwise = first(where), is_elementwise(row) and node.shape == parent.shape
         values = spelled({"g": g, **kept}, at if elementwise else None, node.shape)
-        remedy = REMEDIES.get(row.name)
-        if elementwise and g[at] == 0:
-            remedy = (
-                "g is 0 there: if `where` did not take this value, its slope must be made finite all the same, by a "
-                "second `where` around the argument: where(x > 0, sqrt(where(x > 0, x, 1)), 0)."
-            )
-        raise AnomalyError(
-            message(
-                f"backward: the rule of {row.name} made {grad[at]} out of a gradient that was {self.fine}.",
-                call,
-                f"{there(at)} the gradient for {argument(row, k)} is {rule_text(row, k)} = {grad[at]}, where {values}.",
-                remedy,
-            )
-        )
+        says = f"backward: the rule of {row.name} made {grad[at]} out of a gradient that was {self.fine}."
+        formula = f"{argument(row, k)} is {rule_text(row, k)} = {grad[at]}"
+        remedy = UNTAKEN if elementwise and g[at] == 0 else REMEDIES.get(row.name, "")
+        complain(says, call, f"{there(at)} the gradient for {formula}, where {values}.", remedy)
 
     def culprit(self, node: Node, parent: Node, g: Any) -> int:
         """Which of the arguments that are this parent has the rule that went wrong: for x * x it may be either."""
@@ -191,18 +177,18 @@ def in_a_rule() -> bool:
     return False
 
 
-def message(says: str, call: tuple[CodeType, int] | None, why: str, remedy: str | None = None) -> str:
-    """What happened, the user's line as Python shows it in a traceback, the numbers, the usual mend."""
+def complain(says: str, call: tuple[CodeType, int] | None, *more: str) -> NoReturn:
+    """Raise the error: what happened, the user's line as a traceback would show it, the numbers, the usual mend."""
     if call is None:
-        place = "  It was called outside of `detect_anomaly`: put the forward inside, too, to see the line.\n"
+        place = "It was called outside of `detect_anomaly`: put the forward inside, too, to see the line."
     else:
         code, instruction = call
         line, end_line, column, end_column = next(itertools.islice(code.co_positions(), instruction // 2, None))
         summary = traceback.FrameSummary(
             code.co_filename, line, code.co_name, end_lineno=end_line, colno=column, end_colno=end_column
         )
-        place = "It was called here:\n" + "".join(traceback.StackSummary.from_list([summary]).format())
-    return "\n".join(filter(None, [says, place.rstrip("\n"), why, remedy]))
+        place = "It was called here:\n" + traceback.StackSummary.from_list([summary]).format()[0].rstrip()
+    raise AnomalyError("\n".join(filter(None, [says, place, *more])))
 
 
 # --------------------------------------------------------------------------------------------------- what, in numbers
@@ -217,6 +203,11 @@ def named_operands(row: Row, args: Any) -> dict[str, Any]:
     return operands
 
 
+def array_in(x: Any) -> Any:
+    """A Tensor's array, a number as one, anything else unchanged."""
+    return as_array(x.data if isinstance(x, Tensor) else x)
+
+
 def first(where: Any) -> tuple[int, ...]:
     """The index of the first True, in row-major order."""
     return tuple(int(k) for k in np.unravel_index(int(where.argmax()), where.shape))
@@ -229,7 +220,9 @@ def there(at: tuple[int, ...]) -> str:
 
 def is_elementwise(row: Row) -> bool:
     """Does an element of the result depend only on the operands' elements at its own index?"""
-    return isinstance(row.forward, np.ufunc) and row.forward.signature is None
+    if isinstance(row.forward, np.ufunc):
+        return row.forward.signature is None  # matmul has one
+    return row.forward.__module__ == f"{__package__}.ops.elementwise"
 
 
 def spelled(values: dict[str, Any], at: tuple[int, ...] | None, shape: tuple[int, ...]) -> str:
