@@ -32,23 +32,6 @@ MOMENTS = {
 # fmt: on
 
 
-class Halving:
-    """A schedule: half the rate after every epoch."""
-
-    def __init__(self, optimizer):
-        self.optimizer, self.epoch = optimizer, 0
-
-    def step(self):
-        self.epoch += 1
-        self.optimizer.param_groups[0]["lr"] /= 2
-
-    def state_dict(self):
-        return {"epoch": self.epoch}
-
-    def load_state_dict(self, state_dict):
-        self.epoch = state_dict["epoch"]
-
-
 class Run:
     """A small training run with all that is random in one: initial weights, shuffling, dropout."""
 
@@ -64,7 +47,7 @@ class Run:
         self.parts = {
             "model": self.model,
             "optimizer": self.optimizer,
-            "schedule": Halving(self.optimizer),
+            "schedule": optim.lr_scheduler.CosineAnnealingLR(self.optimizer, T_max=5),
             "loader": DataLoader(TensorDataset(x, y), batch_size=8, shuffle=True),
         }
         self.losses = []
@@ -125,7 +108,7 @@ def test_a_run_resumed_in_a_fresh_process_ends_in_the_same_bits(ends, optimizer,
         assert same(resumed[part], whole[part]), part
 
 
-@pytest.mark.parametrize("forgotten", ["model", "optimizer", "loader", "random"])
+@pytest.mark.parametrize("forgotten", ["model", "optimizer", "schedule", "loader", "random"])
 def test_a_run_resumed_without_one_of_its_parts_ends_elsewhere(forgotten):
     whole = Run("Adam", seed=1).train(STEPS).state()
     saved = Run("Adam", seed=1).train(EPOCH + 2).state()
