@@ -151,11 +151,11 @@ def slogdet(a: Any) -> SlogdetResult:
 
 
 def eigh(a: Any) -> EighResult:
-    """Of symmetric matrices: eigenvalues, ascending, and eigenvectors, columns: ``(..., n, n) -> (..., n), (..., n, n)``.
+    """Eigenvalues, ascending, and eigenvectors, as columns: ``(..., n, n) -> (..., n), (..., n, n)``. a is symmetric.
 
     Only the lower triangle is read; the gradient is symmetric, that of ½ (a + aᵀ). The sign of an eigenvector is what
-    LAPACK makes it, so a loss should not depend on it. Where eigenvalues are equal, eigenvectors have no derivative, and
-    what would be infinite is left out: there a loss may depend on the eigenvalues, and on what the vectors span.
+    LAPACK makes it, so a loss should not depend on it. Where eigenvalues are equal, eigenvectors have no derivative,
+    and what would be infinite is left out: there a loss may depend on the eigenvalues, and on what the vectors span.
 
     >>> import minigrad as mg
     >>> mg.linalg.eigh(mg.tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -171,8 +171,8 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     Parameters
     ----------
     ord
-        None: √Σx². For vectors p > 0 for (Σ|x|ᵖ)^(1/p), ±inf for the largest and smallest |x|, 0 for how many elements
-        are not 0 (a constant). For matrices "fro" (the same as None), 1 and -1 (the largest and smallest sum of a column
+        None: √Σx². For vectors p > 0 for (Σ|x|ᵖ)^(1/p), ±inf for the largest and smallest |x|, 0 for how many are
+        not 0 (a constant). For matrices "fro" (the same as None), 1 and -1 (the largest and smallest sum of a column
         of |x|), inf and -inf (of a row).
     axis
         One axis for vectors, two for matrices. None with an ord: x is one vector, or one matrix.

@@ -62,13 +62,23 @@ def test_every_row_has_a_case():
     )
 
 
-@differentiable
-def test_a_case_differentiates_every_argument_that_has_a_rule(case):
-    if not hasattr(case.op, "row"):
-        return
-    ruled = {c.op.row.names[k] for c in CASES if c.op is case.op for k, a in enumerate(c.args[: len(c.op.row.names)])
-             if getattr(a, "fixed", True) is False}  # fmt: skip
-    assert set(case.op.row.rules) <= ruled
+RULES = [(f, name) for f in EVERYTHING if hasattr(f, "row") for name in f.row.rules]
+
+
+@pytest.mark.parametrize(("function", "argument"), RULES, ids=lambda x: EVERYTHING.get(x, x))
+def test_the_cases_of_a_row_would_find_a_wrong_rule(function, argument, monkeypatch):
+    row = function.row
+    if row.variadic:
+        rule = row.steps.rule
+        monkeypatch.setattr(row.steps, "rule", lambda g, *named: rule(g, *named) * 1.01 + 0.01)
+    else:
+        k = row.names.index(argument)
+        step = row.steps[k]
+        wrong = [*row.steps]
+        wrong[k] = lambda g, values: step(g, values) * 1.01 + 0.01
+        monkeypatch.setattr(row, "steps", wrong)
+    cases = [case for case in CASES if case.op is function]
+    assert not all(gradcheck(case, tuple(case.tensors()), raise_exception=False) for case in cases)
 
 
 # ------------------------------------------------------------------------------------------------------------- the values
