@@ -41,3 +41,15 @@ def test_the_boundary_between_the_moons_bends_and_in_the_end_bends_too_far(tmp_p
     assert right[100][1] > 95
     assert right[500][0] > right[500][1]
     assert {"moons.png", "moons.gif"} <= {path.name for path in output.iterdir()}
+
+
+def test_deep_plain_networks_lose_their_gradient_and_each_cure_brings_it_back(tmp_path, capsys):
+    output = run("deep_plain_vs_residual.py", tmp_path)
+    lines = re.findall(r"(.*?) +gradient in layer 1: (\S+),.*: (\S+); .*accuracy (.*)%", capsys.readouterr().out)
+    first, last, accuracy = ({line[0]: float(line[k]) for line in lines} for k in (1, 2, 3))
+    assert first["plain"] < 1e-4 * last["plain"]
+    assert accuracy["plain"] < 20
+    for cured in ("2 plain layers", "Kaiming", "batch norm", "residual"):
+        assert first[cured] > 0.1 * last[cured]
+        assert accuracy[cured] > 70
+    assert (output / "deep_plain_vs_residual.png").exists()
