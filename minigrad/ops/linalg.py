@@ -105,12 +105,10 @@ def _vector_norm(x: Any, ord: float = 2, axis: Any = None, keepdims: bool = Fals
 
 
 def _vector_norm_x(g: Any, x: Any, z: Any, ord: float, axis: Any) -> Any:
-    """(|x| / ‖x‖)^(p-1) with the sign of x; for p >= 2 as x |x|^(p-2), whose own derivative is right at 0 too."""
-    g, z = keep_axes(g, x.shape, axis), keep_axes(z, x.shape, axis)
-    if ord >= 2:
-        r = ratio(x, z)
-        return g * r if ord == 2 else g * r * np.absolute(r) ** (ord - 2)
-    return g * np.sign(x) * ratio(np.absolute(x), z) ** (ord - 1)
+    """(|x| / ‖x‖)^(p-1) with the sign of x: for even p a polynomial, whose own derivatives are right at 0 too."""
+    r = ratio(x, keep_axes(z, x.shape, axis))
+    powers = r ** (ord - 1) if ord % 2 == 0 else np.sign(r) * np.absolute(r) ** (ord - 1)
+    return keep_axes(g, x.shape, axis) * powers
 
 
 # fmt: off
