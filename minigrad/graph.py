@@ -165,7 +165,8 @@ def known_numbers(order: list[Node], loss: Tensor) -> dict[Node, float]:
     """The single numbers still to be had: the result, leaves, and what a node kept of itself or of its inputs."""
     found: dict[Any, Any] = {}
     for node in order:
-        found.setdefault(node, node.values[node.row.places["z"]])
+        if found.get(node) is None:
+            found[node] = node.values[node.row.places["z"]]
         kept = (node.values[0] or ()) if node.row.variadic else node.values
         for parent, value in zip(node.parents, kept):
             if parent is not None and found.get(parent) is None:
@@ -206,7 +207,7 @@ class Painter:
             if isinstance(item, Box) and not item.closed:
                 self.frames += 1
                 with graph.subgraph(name=f"cluster_{self.frames}", graph_attr=FRAME) as inner:
-                    inner.attr(label=f"<{self.title(item, frame)}{self.times(item)}>")
+                    inner.attr(label=f"<{(self.title(item, frame) + self.times(item)).strip()}>")
                     self.fill(inner, item, loss)
             else:
                 self.ids[item] = f"n{len(self.ids)}"

@@ -52,12 +52,19 @@ class Sketch:
             self.draft()
         if len(self.vertices) > limit:
             self.merge_like_leaves()
-        most = limit
-        while len(self.vertices) > limit and most > 3:  # long stretches; modules, innermost first; shorter stretches
-            if most == limit or not folding.close_deepest():
-                most //= 2
-                folding.shorten(most)
+        if len(self.vertices) > limit:
+            self.shorten(limit // 2)
+        while len(self.vertices) > limit and folding.close_deepest():  # modules, the innermost first
             self.draft()
+        most = limit // 4
+        while len(self.vertices) > limit and most >= 2:
+            self.shorten(most)
+            most //= 2
+
+    def shorten(self, most: int) -> None:
+        """Leave out the middle of every stretch of more than `most` vertices."""
+        self.folding.shorten(most)
+        self.draft()
 
     def draft(self) -> None:
         """Find vertices and arrows, as the folding now is."""
