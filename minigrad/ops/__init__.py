@@ -169,17 +169,17 @@ TABLE.update(
 )
 
 
-def about_values(function: Any) -> Any:
+def _about_values(function: Any) -> Any:
     """A NumPy function that asks about values and gives no Tensor: np.shape, np.allclose."""
     return lambda *args, **kwargs: function(*(x.data if isinstance(x, Tensor) else x for x in args), **kwargs)
 
 
 TABLE.update(
-    {f: about_values(f) for f in (np.shape, np.ndim, np.size, np.result_type, np.allclose, np.array_equal, np.isclose)}
+    {f: _about_values(f) for f in (np.shape, np.ndim, np.size, np.result_type, np.allclose, np.array_equal, np.isclose)}
 )
 
 
-def reversed_operands(function: Any) -> Any:
+def _reversed_operands(function: Any) -> Any:
     """`2 - x`: Python asks x to do it, with the operands the other way round."""
     return lambda self, other: function(other, self)
 
@@ -201,17 +201,17 @@ def _clip_method(self: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
 METHODS = {
     "__add__": add,
-    "__radd__": reversed_operands(add),
+    "__radd__": _reversed_operands(add),
     "__sub__": subtract,
-    "__rsub__": reversed_operands(subtract),
+    "__rsub__": _reversed_operands(subtract),
     "__mul__": multiply,
-    "__rmul__": reversed_operands(multiply),
+    "__rmul__": _reversed_operands(multiply),
     "__truediv__": divide,
-    "__rtruediv__": reversed_operands(divide),
+    "__rtruediv__": _reversed_operands(divide),
     "__pow__": power,
-    "__rpow__": reversed_operands(power),
+    "__rpow__": _reversed_operands(power),
     "__matmul__": matmul,
-    "__rmatmul__": reversed_operands(matmul),
+    "__rmatmul__": _reversed_operands(matmul),
     "__neg__": negative,
     "__pos__": positive,
     "__abs__": absolute,
@@ -257,7 +257,13 @@ METHODS = {
     "var": var,
 }
 
-for name, method in METHODS.items():
-    setattr(Tensor, name, method)
+for attribute in METHODS:
+    setattr(Tensor, attribute, METHODS[attribute])
 
 BUILT_IN.update(TABLE)
+
+# What `from minigrad.ops import *` gives: the functions of the rooms, and NumPy's room linalg.
+__all__ = [
+    "linalg",
+    *(name for name, f in globals().items() if getattr(f, "__module__", "").startswith(f"{__name__}.")),
+]
