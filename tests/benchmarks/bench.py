@@ -1,0 +1,184 @@
+"""Time minigrad against NumPy by hand, and against PyTorch where it is installed; `make bench` runs it.
+
+    python tests/benchmarks/bench.py [--only WORDS] [--rounds N]
+
+Every workload is one computation written for each of the three (`workload.py`), and is timed only after two calls of
+each have given the same numbers. One thread each. In a round all take turns, thrice, and the fastest turn counts. The
+table gives minigrad's time or memory, and the median of the rounds' ratios with the lowest and the highest; "hold" is
+what minigrad is asked to keep to.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+# One thread each; once the libraries are loaded, it is too late to say so.
+os.environ.update({f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR")})
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # this checkout, whether it is installed or not
+
+import argparse
+import platform
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+
+import numpy as np
+
+from tests.benchmarks import derivatives, graphs, networks, optimizers
+from tests.benchmarks.measure import TURNS, peak, program_seconds, race
+from tests.benchmarks.workload import Workload, check, implementations, torch
+
+Row = list[str]
+HEADINGS = ["workload", "minigrad", "÷ NumPy by hand", "÷ PyTorch", "hold", ""]
+NOT_INSTALLED = "not installed"
+
+# ------------------------------------------------------------------------------------------------------------- the rows
+
+
+def time_row(title: str, workload: Workload, rounds: int) -> Row:
+    """Time per operation, call or step."""
+    steps = implementations(workload)
+    check(title, steps, workload.tolerance)
+    times = race(steps, rounds, workload.collector)
+    over = {name: [mine / other for mine, other in zip(times["minigrad"], times[name])] for name in times}
+    mine = duration(median(times["minigrad"]) / workload.work)
+    by_torch = spread(over["torch"]) if torch else NOT_INSTALLED
+    hold, held = "", ""
+    if workload.hold is not None:
+        hold = f"≤ {workload.hold} × PyTorch"
+        held = verdict(median(over["torch"]), workload.hold) if torch else ""
+    return [title, mine, spread(over["numpy"]), by_torch, hold, held]
+
+
+def memory_row(title: str, kind: type[Workload], rounds: int) -> Row:
+    """The most memory that one step takes, beyond its inputs."""
+    names = ["minigrad", "numpy"] + ["torch"] * (torch is not None)
+    peaks = {name: peak(kind, name) for name in names}
+    mine = peaks["minigrad"]
+    if mine is None:
+        return [title, "measured on Linux only", "", "", "", ""]
+    over = {name: mine / peaks[name] for name in names if peaks[name] > 2**20}
+    against, most = kind.hold_memory
+    over["the inputs"] = (mine + kind.input_bytes) / max(1, kind.input_bytes)
+    shown = f"{over['the inputs']:.2f} × the inputs" if against == "the inputs" else f"{mine / 2**20:.1f} MiB"
+    columns = [f"{over[name]:.2f}" if name in over else "" for name in ("numpy", "torch")]
+    if torch is None:
+        columns[1] = NOT_INSTALLED
+    held = verdict(over[against], most) if against in over else ""
+    return [title, shown, *columns, f"≤ {most} × {NAMES.get(against, against)}", held]
+
+
+NAMES = {"numpy": "NumPy by hand", "torch": "PyTorch"}
+
+
+def growth_row(title: str, kind: Callable[[int], Workload], rounds: int) -> Row:
+    """Time per node in a graph of 4n nodes over that in one of n: 1 if the engine is linear."""
+    n = 10_000
+    rows = []
+    for name in ["minigrad", "numpy"] + ["torch"] * (torch is not None):
+        times = race({str(k): getattr(kind(k * n), name)() for k in (1, 4)}, rounds, collector=False)
+        rows.append([four / one / 4 for one, four in zip(times["1"], times["4"])])
+    own, *others = map(spread, rows)
+    if torch is None:
+        others.append(NOT_INSTALLED)
+    return [title, own, *(f"(its own: {other})" for other in others), "≤ 1.3", verdict(median(rows[0]), 1.3)]
+
+
+def import_row(title: str, rounds: int) -> Row:
+    """What a program pays before its first gradient, beyond NumPy's own import."""
+    use = "x = lib.tensor(2.0, requires_grad=True); (x * x).backward()"
+    programs = {"numpy": "import numpy", "minigrad": f"import minigrad as lib; {use}"}
+    if torch:
+        programs["torch"] = f"import torch as lib; {use}"
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            times[name].append(min(program_seconds(program) for _ in range(TURNS)))
+    extra = median(mine - numpy for mine, numpy in zip(times["minigrad"], times["numpy"]))
+    over = {name: [mine / other for mine, other in zip(times["minigrad"], times[name])] for name in programs}
+    by_torch = spread(over["torch"]) if torch else NOT_INSTALLED
+    return [title, f"+ {extra * 1e3:.0f} ms", spread(over["numpy"]), by_torch, "≤ + 30 ms", verdict(extra, 0.03)]
+
+
+def rows() -> dict[str, Callable[[int], Row]]:
+    """By title, in the order of the table, what makes each row."""
+    result: dict[str, Callable[[int], Row]] = {}
+    for kind in (
+        *(graphs.Ops, networks.SmallMLP, networks.LargeMLP, networks.CNN, networks.TransformerBlock),
+        *(optimizers.AdamLarge, optimizers.AdamSmall, derivatives.HessianVector, derivatives.RosenbrockHessian),
+        *(graphs.Chain, graphs.ChainCollected, graphs.Elementwise),
+    ):
+        result[kind.title] = lambda title, rounds, kind=kind: time_row(title, kind(), rounds)
+        if kind.hold_memory is not None:
+            result[f"{kind.title}: memory"] = partial(memory_row, kind=kind)
+    result["import and one backward, beyond `import numpy`"] = import_row
+    result["time per node, 40,000 ÷ 10,000 nodes deep"] = partial(growth_row, kind=graphs.Chain)
+    result["time per node, 40,000 ÷ 10,000 nodes wide"] = partial(growth_row, kind=graphs.Fan)
+    return result
+
+
+# ---------------------------------------------------------------------------------------------------------- as text
+
+
+def verdict(value: float, most: float) -> str:
+    """Does the value keep to what it is asked to?"""
+    return "holds" if value <= most else "MISSED"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the lowest and the highest."""
+    digits = 2 if max(values) < 10 else 0
+    low, middle, high = (f"{value:.{digits}f}" for value in (min(values), median(values), max(values)))
+    return f"{middle} ({low}–{high})"
+
+
+def duration(value: float) -> str:
+    """Seconds, in the unit that suits them."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value / 1e-6:.3g} µs"
+
+
+def machine() -> str:
+    """What the numbers were measured on."""
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(": ")[1] for line in lines if line.startswith("model name")), cpu)
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__} ({blas['name']} {blas['version']})"
+    pytorch = f"PyTorch {torch.__version__}" if torch else "PyTorch not installed (pip install torch, to compare)"
+    return f"{cpu}, {platform.system()}; {versions}; {pytorch}; one thread each"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="WORDS", help="rows whose title holds these words")
+    parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of each row (7)")
+    options = parser.parse_args()
+    chosen = {title: make for title, make in rows().items() if options.only.lower() in title.lower()}
+    if not chosen or options.rounds < 1:
+        parser.error(
+            f"no row is called {options.only!r}; there are: {'; '.join(rows())}" if not chosen else "rounds >= 1"
+        )
+    if torch:
+        torch.set_num_threads(1)
+
+    print(machine(), end="\n\n")
+    table = [HEADINGS, ["---"] * len(HEADINGS)]
+    for k, (title, make) in enumerate(chosen.items(), start=1):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{k}/{len(chosen)} {title}", end="", file=sys.stderr, flush=True)
+        table.append(make(title, rounds=options.rounds))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    widths = [max(map(len, column)) for column in zip(*table)]
+    for row in table:
+        print(
+            "|", " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)), "|"
+        )
+
+
+if __name__ == "__main__":
+    main()
