@@ -94,18 +94,18 @@ class History:
         except ImportError:
             raise ImportError("History.plot needs Matplotlib: pip install 'minigrad-course[plot]'") from None
         figure = Figure(figsize=(10, 6), layout="constrained")
-        (losses, metrics), (norms, rates) = figure.subplots(2, 2)
+        (losses, metrics), (norms, rates) = figure.subplots(2, 2, sharex=True)
         steps, ends = range(1, len(self.loss) + 1), self.epoch_end
+        middles = [(start + end) / 2 for start, end in zip([0, *ends], ends)]
         losses.plot(steps, self.loss, linewidth=0.5, label="training, each step")
-        losses.plot(ends, [self.epoch_loss(k) for k in range(len(ends))], label="training, mean of each epoch")
-        if self.validation_loss:
-            losses.plot(ends, self.validation_loss, label="validation")
+        losses.plot(middles, [self.epoch_loss(k) for k in range(len(ends))], ".-", label="training, mean of an epoch")
+        losses.plot(ends[: len(self.validation_loss)], self.validation_loss, ".-", label="validation")
         losses.legend()
-        metrics.plot(ends[: len(self.validation_metric)], self.validation_metric)
+        metrics.plot(ends[: len(self.validation_metric)], self.validation_metric, ".-")
         for name, values in self.gradient_norm.items():
             norms.semilogy(steps, values, linewidth=0.5, label=name)
         norms.legend(fontsize="small")
-        rates.plot(steps, self.lr)
+        rates.plot(steps, self.lr, drawstyle="steps-mid")
         titles = ("loss", "validation metric", "gradient norm of each layer", "learning rate")
         for axes, title in zip((losses, metrics, norms, rates), titles):
             axes.set(title=title, xlabel="step")

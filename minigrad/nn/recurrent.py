@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import creation
 from .. import functional as F
+from ..functional.recurrence import gru, lstm_output, lstm_state
 from ..ops import concatenate, stack
 from . import init
 from .module import Module
@@ -162,9 +163,9 @@ class LSTM(Recurrent):
 
     def cell(self, x: Any, state: State, weight: Any, bias: Any) -> State:
         h, c = state
-        i, f, g, o = split(x + F.linear(h, weight, bias), 4)
-        c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
-        return F.sigmoid(o) * F.tanh(c), c
+        a = x + F.linear(h, weight, bias)
+        c = lstm_state(a, c)
+        return lstm_output(a, c), c
 
 
 class GRU(Recurrent):
@@ -178,14 +179,4 @@ class GRU(Recurrent):
 
     def cell(self, x: Any, state: State, weight: Any, bias: Any) -> State:
         (h,) = state
-        x_r, x_z, x_n = split(x, 3)
-        h_r, h_z, h_n = split(F.linear(h, weight, bias), 3)
-        r, z = F.sigmoid(x_r + h_r), F.sigmoid(x_z + h_z)
-        n = F.tanh(x_n + r * h_n)
-        return (n + z * (h - n),)
-
-
-def split(x: Any, parts: int) -> list[Any]:
-    """The last axis cut into equal parts."""
-    n = x.shape[-1] // parts
-    return [x[..., k * n : (k + 1) * n] for k in range(parts)]
+        return (gru(x, F.linear(h, weight, bias), h),)

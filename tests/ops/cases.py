@@ -11,7 +11,7 @@ import scipy.stats
 
 import minigrad as mg
 from minigrad import functional as F
-from minigrad.functional import activations, losses, normalization
+from minigrad.functional import activations, losses, normalization, recurrence
 from minigrad.ops import elementwise, indexing, linalg, products, shapes, windows
 from tests.ops.case import above_one, each, fixed, fraction, integer, positive, real, row, truth
 
@@ -44,6 +44,24 @@ def put_sum(x, key, y):
     x = x.copy()
     np.add.at(x, key, y)
     return x
+
+
+sigmoid = scipy.special.expit
+
+
+def lstm_state(a, c):
+    i, f, u, _ = np.split(a, 4, axis=-1)
+    return sigmoid(f) * c + sigmoid(i) * np.tanh(u)
+
+
+def lstm_output(a, c):
+    return sigmoid(np.split(a, 4, axis=-1)[3]) * np.tanh(c)
+
+
+def gru(a, b, h):
+    (a1, a2, a3), (b1, b2, b3) = np.split(a, 3, axis=-1), np.split(b, 3, axis=-1)
+    z = sigmoid(a2 + b2)
+    return (1 - z) * np.tanh(a3 + sigmoid(a1 + b1) * b3) + z * h
 
 
 def standardized(x, axis, eps):
@@ -261,7 +279,6 @@ TABLE = [
     row(F.softplus,        real, beta=each(1.0, 3.0), numpy=lambda x, beta: np.log(1 + np.exp(beta * x)) / beta),
     row(F.silu,            real, numpy=lambda x: x / (1 + np.exp(-x))),
     row(activations.normal_cdf, real, numpy=scipy.stats.norm.cdf),
-    row(activations.gelu_exact, real, numpy=lambda x: x * scipy.stats.norm.cdf(x)),
     row(activations.gelu_tanh,  real),
     row(F.softmax,         each(real(2, 3), real(0, 3), real(3)), axis=-1, numpy=scipy.special.softmax),
     row(F.softmax,         real(2, 3), axis=0, numpy=scipy.special.softmax),
@@ -271,6 +288,9 @@ TABLE = [
     row(losses.clamped_log, positive, numpy=np.log),
     row(normalization.standardize, each(real(4, 3), real(3)), (0,), each(1e-5, 0.1), numpy=standardized),
     row(normalization.standardize, real(2, 3, 4), each((0, 2), (-1,)), 1e-5, numpy=standardized),
+    row(recurrence.lstm_state,  real(2, 12), real(2, 3), numpy=lstm_state),
+    row(recurrence.lstm_output, real(2, 12), real(2, 3), numpy=lstm_output),
+    row(recurrence.gru,         real(2, 9), real(2, 9), real(2, 3), numpy=gru),
 ]
 # fmt: on
 
