@@ -112,9 +112,9 @@ def _vector_norm_x(g: Any, x: Any, z: Any, ord: float, axis: Any) -> Any:
 
 
 # fmt: off
-inv          = op(_inv,         a=lambda g, z: -(transposed(z) @ g @ transposed(z)))
+inv          = op(_inv,          a=lambda g, z: -(transposed(z) @ g @ transposed(z)))
 solve        = op(_solve,        a=_solve_a, b=_solve_b)
-det          = op(_det,         a=lambda g, a, z: (g * z)[..., None, None] * cofactors(a, z == 0))
+det          = op(_det,          a=lambda g, a, z: (g * z)[..., None, None] * cofactors(a, z == 0))
 logabsdet    = op(_logabsdet,    a=lambda g, a, z: g[..., None, None] * cofactors(a, z == -np.inf))
 sign_of_det  = op(_sign_of_det)
 cholesky     = op(_cholesky,     a=_cholesky_a)

@@ -61,9 +61,8 @@ def letters(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     subscripts = subscripts.replace(" ", "")
     inputs, arrow, output = subscripts.partition("->")
     terms = inputs.split(",")
-    dotted = [
-        ndim - len(term) + 3 if "..." in term else 0 for term, ndim in zip(terms, ndims)
-    ]  # axes that ... stands for
+    # how many axes "..." stands for in each
+    dotted = [ndim - len(term.replace("...", "")) if "..." in term else 0 for term, ndim in zip(terms, ndims)]
     dots = "".join(c for c in ascii_letters if c not in subscripts)[: max(dotted)]
     terms = [term.replace("...", dots[len(dots) - n :]) for term, n in zip(terms, dotted)]
     if not arrow:
@@ -73,6 +72,7 @@ def letters(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
 
 def _einsum(*xs: Any, subscripts: str) -> Any:
     """Products of elements, summed over every letter that the output has not."""
+    # optimize costs 7 µs, and makes a product of two (100, 100) matrices 5 times faster
     return np.einsum(subscripts, *xs, optimize=len(xs) > 1)
 
 
@@ -84,12 +84,14 @@ def _einsum_x(g: Any, xs: Any, xs_shape: Any, i: int, subscripts: str) -> Any:
     mine = ""
     for c, n in zip(terms[i], xs_shape[i]):
         if c in mine:  # twice the same letter reads a diagonal: a unit matrix puts it back
-            labels.append(c + next(unused))
+            twin = next(unused)
+            labels.append(c + twin)
             operands.append(np.eye(n, dtype=g.dtype, like=g))
+            c = twin
         elif not any(c in label for label in labels):  # a letter of its own was summed: each element gets all of g
             labels.append(c)
             operands.append(np.ones(n, g.dtype, like=g))
-        mine += labels[-1][-1] if c in mine else c
+        mine += c
     return einsum(",".join(labels) + "->" + mine, *operands)
 
 

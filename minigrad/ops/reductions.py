@@ -70,7 +70,8 @@ def _logsumexp_a(g: Any, a: Any, z: Any, axis: Any) -> Any:
     return keep_axes(g, a.shape, axis) * np.exp(a - finite(keep_axes(z, a.shape, axis)))
 
 
-# Products. Nothing is divided by an element, which may be 0: all is made of products of the others.
+# Products. Nothing is divided by an element, which may be 0: all is made of products of others, and so is right at
+# every order. The gradient of prod costs two cumprods, that of cumprod as many passes as log₂ of its length.
 
 
 def later(x: Any, n: int) -> Any:
