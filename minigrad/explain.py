@@ -91,7 +91,7 @@ class Tape:
         """Nothing is kept of what is computed."""
 
     def differentiated(self, node: Node, parent: Node, g: Any, grad: Any) -> None:
-        self.sent.append((node, parent, grad.copy()))  # a copy: the engine may add the next gradient into this array
+        self.sent.append((node, parent, grad))
 
 
 def passed_back(root: Node, seed: Any) -> tuple[list[Node], dict[Node, Any], dict[Node, Any]]:

@@ -18,7 +18,7 @@ def leaf(data, **options):
 
 
 def complaint(function, **options):
-    """What detect_anomaly says about a function."""
+    """What detect_anomaly says about a function. It quotes the function's line: expect words on another line."""
     with pytest.raises(AnomalyError) as caught, detect_anomaly(**options):
         function()
     return str(caught.value)
@@ -109,11 +109,13 @@ def test_numpys_way_of_calling_an_op_is_watched_as_well():
 
 
 def test_constants_are_watched_as_well():
-    assert "log made -inf" in complaint(lambda: mg.log(mg.zeros(2)))
+    text = complaint(lambda: mg.log(mg.zeros(2)))
+    assert "log made -inf" in text
 
 
 def test_elements_of_joined_tensors_are_named_by_their_position():
-    assert "concatenate was given nan in xs[1]" in complaint(lambda: mg.concatenate([leaf([1.0]), leaf([np.nan])]))
+    text = complaint(lambda: mg.concatenate([leaf([1.0]), leaf([np.nan])]))
+    assert "concatenate was given nan in xs[1]" in text
 
 
 def test_a_leaf_that_was_bad_before_is_said_to_be():
@@ -228,7 +230,26 @@ def test_the_branch_that_where_did_not_take_is_named_and_the_remedy_is_one():
 def test_where_one_tensor_is_both_arguments_the_rule_that_went_wrong_is_named():
     skewed = mg.op(lambda x, y: x + y, x=lambda g: g, y=lambda g: g * np.inf)
     x = leaf(2.0)
-    assert "the gradient for y is g * np.inf = inf" in complaint(lambda: skewed(x, x).backward())
+    text = complaint(lambda: skewed(x, x).backward())
+    assert "the gradient for y is g * np.inf = inf, where g = 1.0." in text
+
+
+def test_of_an_op_on_any_number_of_tensors_the_one_whose_rule_went_wrong_is_named():
+    skewed = mg.op(lambda *xs: np.stack(xs), xs=lambda g, i: g[i] / (1 - i))
+    text = complaint(lambda: skewed(leaf(1.0), leaf(2.0), leaf(3.0)).sum().backward())
+    assert "There the gradient for xs[1] is g[i] / (1 - i) = inf" in text
+
+
+def test_where_broadcasting_adds_gradients_the_ranges_of_the_operands_are_given():
+    x, y = leaf([0.0]), leaf([1.0, 2.0, 3.0])
+    text = complaint(lambda: (mg.sqrt(x) + y).sum().backward())
+    assert "where g = 3.0, z = 0.0" in text  # sqrt itself broadcasts nothing
+    text = complaint(lambda: (y / x).sum())
+    assert "divide made inf" in text and "At [0] it computed with x = 1.0, y = 0.0." in text
+    tiny = leaf([1e-30])
+    text = complaint(lambda: (y / tiny).sum().backward())
+    assert "At [0] the gradient for y is -g * z / y = -inf, where g of shape (3,) from 1.0 to 1.0, y = 1" in text
+    assert ", z of shape (3,) from 1" in text
 
 
 def test_a_bad_gradient_given_to_backward_is_no_rules_fault():
