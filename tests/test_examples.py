@@ -4,12 +4,17 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
-def run(name, tmp_path):
-    """Run an example as a program, its pictures going to a folder of the test."""
+def run(name, tmp_path, **constants):
+    """Run an example as a program, its pictures going to a folder of the test; some of its constants may be smaller."""
     source = (EXAMPLES / name).read_text()
+    for constant, value in constants.items():
+        source, count = re.subn(rf"^{constant} = .*$", f"{constant} = {value}", source, flags=re.MULTILINE)
+        assert count == 1
     copy = tmp_path / name
     copy.write_text(source)
     runpy.run_path(str(copy), run_name="__main__")
@@ -53,3 +58,27 @@ def test_deep_plain_networks_lose_their_gradient_and_each_cure_brings_it_back(tm
         assert first[cured] > 0.1 * last[cured]
         assert accuracy[cured] > 70
     assert (output / "deep_plain_vs_residual.png").exists()
+
+
+def nats(text):
+    """What `char_lm.py` printed: the loss on unseen words, by the name of who was surprised."""
+    return {name: float(loss) for name, loss in re.findall(r"(.+): (\S+) nats per letter of unseen words", text)}
+
+
+def test_one_epoch_of_spelling_beats_counting_pairs(tmp_path, capsys):
+    output = run("char_lm.py", tmp_path, EPOCHS=1)
+    text = capsys.readouterr().out
+    loss = nats(text)
+    assert loss["recurrent"] < loss["counting pairs"] < 3.3
+    assert loss["transformer"] < loss["counting pairs"]
+    assert len(re.findall(r"invents [a-z]+, [a-z]+, ", text)) == 2
+    assert (output / "char_lm.png").exists()
+
+
+@pytest.mark.slow
+def test_both_networks_learn_to_spell_and_of_few_words_the_recurrent_one_makes_more(tmp_path, capsys):
+    run("char_lm.py", tmp_path)
+    loss = nats(capsys.readouterr().out)
+    assert loss["recurrent"] < loss["counting pairs"] - 0.4
+    assert loss["transformer"] < loss["counting pairs"] - 0.2
+    assert loss["recurrent"] < loss["transformer"] - 0.05
