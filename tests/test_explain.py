@@ -62,7 +62,7 @@ def test_a_sum_of_many_gradients_is_abridged(capsys):
 def test_arguments_of_joined_tensors_are_told_apart(capsys):
     x = leaf([1.0])
     lines = explained(capsys, mg.concatenate([x, x]).sum(), {"x": x})
-    assert lines[1][4].startswith("xs[0]: part(g, xs_shape, i, axis) = 1 → x,  xs[1]: ")
+    assert lines[1][4].startswith("xs[0]: part(g, i, axis, bounds) = 1 → x,  xs[1]: ")
 
 
 def test_names_may_come_from_a_module(capsys):

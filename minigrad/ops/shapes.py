@@ -6,7 +6,7 @@ must know to notice a parameter that changed under a graph.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -31,15 +31,13 @@ def _undo_transpose(g: Any, axes: Any) -> Any:
     return g.transpose([axes.index(k) for k in range(g.ndim)])
 
 
-def _concatenate(*xs: Any, axis: int = 0) -> Any:
-    """Arrays joined along an axis."""
+def _concatenate(*xs: Any, axis: int, bounds: Any) -> Any:
+    """Arrays joined along an axis. Array i lies between bounds i and i + 1: known here, or each gradient would count."""
     return np.concatenate(xs, axis=axis)
 
 
-def _part(g: Any, xs_shape: list[tuple[int, ...]], i: int, axis: int) -> Any:
-    axis %= g.ndim
-    ends = np.cumsum([shape[axis] for shape in xs_shape]).tolist()
-    return g[(slice(None),) * axis + (slice(ends[i] - xs_shape[i][axis], ends[i]),)]
+def _part(g: Any, i: int, axis: int, bounds: Any) -> Any:
+    return g[(slice(None),) * (axis % g.ndim) + (slice(bounds[i], bounds[i + 1]),)]
 
 
 def _pad(a: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
@@ -85,9 +83,9 @@ def concatenate(arrays: Any, axis: int | None = 0) -> Any:
     >>> mg.concatenate([mg.zeros(2), mg.ones(1)])
     tensor([0., 0., 1.], dtype=float32, device='cpu')
     """
-    if axis is None:
-        return joined(*[reshape(x, -1) for x in arrays])
-    return joined(*arrays, axis=axis)
+    arrays, axis = ([reshape(x, -1) for x in arrays], 0) if axis is None else ([*arrays], axis)
+    lengths = [sum(np.shape(x)[axis:][:1]) for x in arrays]  # 0 where there is no such axis, which NumPy then refuses
+    return joined(*arrays, axis=axis, bounds=[*accumulate(lengths, initial=0)])
 
 
 def stack(arrays: Any, axis: int = 0) -> Any:
@@ -97,7 +95,8 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     >>> mg.stack([mg.zeros(2), mg.ones(2)]).shape
     (2, 2)
     """
-    return joined(*[expand_dims(x, axis) for x in arrays], axis=axis)
+    xs = [expand_dims(x, axis) for x in arrays]
+    return joined(*xs, axis=axis, bounds=range(len(xs) + 1))
 
 
 def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
