@@ -102,16 +102,21 @@ def index_add(x: Any, key: Any, y: Any) -> Any:
     return added(x, plain_key(key), y)
 
 
-def take_along_axis(arr: Any, indices: Any, axis: int = -1) -> Any:
+def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     """For each position the element whose index along `axis` is in `indices`, as `numpy.take_along_axis`.
+
+    Raises ValueError where the two have not as many axes.
 
     >>> import minigrad as mg
     >>> mg.take_along_axis(mg.tensor([[1.0, 2.0], [3.0, 4.0]]), mg.tensor([[1], [0]]), axis=1)
     tensor([[2.],
             [3.]], dtype=float32, device='cpu')
     """
-    indices = plain_key(indices)
-    key = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
+    if axis is None:
+        arr, axis = reshape(arr, -1), 0
+    if np.ndim(indices) != arr.ndim:
+        raise ValueError(f"take_along_axis: indices {np.shape(indices)} want as many axes as the array, {arr.shape}")
+    key = [np.arange(n, like=plain_key(arr)).reshape((-1, *(1,) * (arr.ndim - 1 - k))) for k, n in enumerate(arr.shape)]
     key[axis] = indices
     return getitem(arr, tuple(key))
 

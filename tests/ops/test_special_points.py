@@ -295,6 +295,11 @@ def test_an_element_read_twice_gets_both_gradients_however_the_key_is_written():
         assert slope(lambda x, key=key: x[key], 5.0, 6.0, 7.0).tolist() == [2, 1, 0]
 
 
+def test_indices_of_another_number_of_axes_are_refused():
+    with pytest.raises(ValueError, match=r"take_along_axis: indices \(2,\) want as many axes as the array, \(3, 2\)"):
+        mg.take_along_axis(mg.zeros((3, 2)), np.array([0, 1]), axis=0)
+
+
 def test_arctan2_crosses_its_branch_without_a_jump_in_the_slope():
     x, y = leaf(-1.0), leaf(0.0)
     mg.arctan2(y, x).sum().backward()
