@@ -5,8 +5,8 @@ Public: `replacement`.
 The new file is written beside the old one, because only within one file system is a renaming a single step. It is
 flushed to the disk before it is renamed, or a power cut could leave the name with none of the bytes; and the folder,
 which holds the names, is flushed after. A process that is killed on the way leaves an unfinished file behind. The next
-one to write into that folder removes it, and knows it from one that is still being written by the lock that every writer
-holds: the system takes the locks from the dead.
+one to write into that folder removes it, and knows it from one that is still being written by the lock that every
+writer holds: the system takes the locks from the dead.
 """
 
 from __future__ import annotations
