@@ -9,7 +9,7 @@ here is made of such passes, over each other where a second derivative is wanted
     hvp       H v        two: H is the Jacobian of the gradient, and symmetric
     hessian   H          one pass per element of x, through the graph of the gradient
 
-`x` is a Tensor, or a tuple of Tensors for a function of several; results then are tuples too. A leaf that requires a
+`x` is a Tensor, or a tuple of them for a function of several inputs; results then are tuples too. A leaf that requires a
 gradient is used itself, so that `fn` may close over it, as a loss does over parameters; anything else is copied.
 Recording is on while `fn` runs, also under `no_grad`. Results are constants: to differentiate them again, use `mg.grad`
 with ``create_graph=True``.
@@ -153,9 +153,14 @@ def as_leaf(x: Any) -> Tensor:
     return x if isinstance(x, Tensor) and isinstance(x.node, Leaf) else tensor(x, requires_grad=True)
 
 
+def several(x: Any) -> bool:
+    """Is this a tuple, or a list of Tensors, rather than one Tensor, array, number or list of numbers?"""
+    return isinstance(x, tuple) or (isinstance(x, list) and any(isinstance(each, Tensor) for each in x))
+
+
 def as_list(x: Any) -> list[Any]:
     """One or several, as a list."""
-    return [*x] if isinstance(x, (tuple, list)) else [x]
+    return [*x] if several(x) else [x]
 
 
 def as_leaves(x: Any) -> list[Tensor]:
@@ -165,7 +170,7 @@ def as_leaves(x: Any) -> list[Tensor]:
 
 def shaped(form: Any, results: list[Any]) -> Any:
     """A tuple of results if the form they answer to is several, else the only one."""
-    return tuple(results) if isinstance(form, (tuple, list)) else results[0]
+    return tuple(results) if several(form) else results[0]
 
 
 def evaluate(name: str, fn: Function, args: list[Any]) -> tuple[Any, list[Tensor]]:

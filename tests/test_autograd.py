@@ -140,6 +140,13 @@ def test_a_function_may_close_over_a_parameter():
         gradcheck(lambda x: (w**4).sum(), leaf(1.0))
 
 
+def test_lists_of_numbers_are_vectors_and_lists_of_tensors_are_several_inputs():
+    assert np.allclose(autograd.hvp(lambda x: (x**3).sum(), [1.0, 2.0], [1.0, 10.0]), [6, 120])
+    assert np.allclose(autograd.jacobian(mg.square, [3.0]), [[6]])
+    left = autograd.vjp(lambda a, b: a * b, [leaf(2.0), leaf(3.0)], [10.0])[1]
+    assert [t.item() for t in left] == [30, 20]
+
+
 def test_a_linear_function_has_a_zero_hessian():
     assert np.array_equal(autograd.hessian(lambda x: x.sum(), drawn(2)), np.zeros((2, 2)))
     assert np.array_equal(autograd.hvp(lambda x: x.sum(), drawn(2), drawn(2)), np.zeros(2))
