@@ -214,9 +214,9 @@ class Slopes(NamedTuple):
 
     output: str
     input: str
-    analytic: Any  # these three are arrays in the shape of the output
-    ahead: Any  # (f(x + eps) - f(x)) / eps
-    behind: Any  # (f(x) - f(x - eps)) / eps
+    analytic: Any  # this and the others are arrays in the shape of the output
+    above: Any  # (f(x + eps) - f(x)) / eps
+    below: Any  # (f(x) - f(x - eps)) / eps
     bend: Any  # how far apart these two are
 
 
@@ -285,8 +285,8 @@ class Check:
                         output=f"{self.output_name} {j}",
                         input=at(self.input_names[k], index),
                         analytic=analytic[j][i].data[(..., *index)],
-                        ahead=above,
-                        behind=below,
+                        above=above,
+                        below=below,
                         bend=abs(above - below),
                     )
 
@@ -308,8 +308,8 @@ class Check:
                 output=f"{self.output_name}s, weighted at random",
                 input=f"{self.input_names[k]} along a random direction",
                 analytic=(g.data * u).sum(),
-                ahead=above.sum(),
-                behind=below.sum(),
+                above=above.sum(),
+                below=below.sum(),
                 bend=np.sqrt(np.square(above - below).sum()),  # squares, so that two kinks do not cancel
             )
 
@@ -318,18 +318,17 @@ class Check:
         lines: list[str] = []
         elements, kinks = 0, 0
         for slopes in self.projections() if fast else self.elements():
-            numeric = (slopes.ahead + slopes.behind) / 2
+            numeric = (slopes.above + slopes.below) / 2
             error = abs(slopes.analytic - numeric)
             elements += numeric.size
             for index in np.argwhere(~(error <= self.atol + self.rtol * abs(numeric))):
                 i = tuple(map(int, index))
+                relative = error[i] / max(abs(slopes.analytic[i]), abs(numeric[i]))
                 line = f"  {at(slopes.output, i)}, {slopes.input}: analytic {slopes.analytic[i]:.9g}"
-                line += (
-                    f", numeric {numeric[i]:.9g}, relative error {relative_error(slopes.analytic[i], numeric[i]):.1e}"
-                )
+                line += f", numeric {numeric[i]:.9g}, relative error {relative:.1e}"
                 # at a kink or a jump within eps, the slopes on both sides are as far apart as the derivative is off
                 if 2 * slopes.bend[i] >= error[i]:
-                    line += f" (a kink: the slope is {slopes.behind[i]:.3g} below and {slopes.ahead[i]:.3g} above)"
+                    line += f" (a kink: the slope is {slopes.below[i]:.3g} below and {slopes.above[i]:.3g} above)"
                     kinks += 1
                 lines.append(line)
         if not lines:
@@ -356,8 +355,3 @@ class Check:
 def at(label: str, index: tuple[int, ...]) -> str:
     """A label with the index of an element, if it has one."""
     return f"{label} {[*index]}" if index else label
-
-
-def relative_error(x: Any, y: Any) -> Any:
-    """|x - y| as a part of the larger of the two."""
-    return abs(x - y) / max(abs(x), abs(y))

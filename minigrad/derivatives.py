@@ -9,8 +9,8 @@ here is made of such passes, over each other where a second derivative is wanted
     hvp       H v        two: H is the Jacobian of the gradient, and symmetric
     hessian   H          one pass per element of x, through the graph of the gradient
 
-`x` is a Tensor, or a tuple of them for a function of several inputs; results then are tuples too. A leaf that requires a
-gradient is used itself, so that `fn` may close over it, as a loss does over parameters; anything else is copied.
+`x` is a Tensor, or a tuple of them for a function of several inputs; results then are tuples too. A leaf that requires
+a gradient is used itself, so that `fn` may close over it, as a loss does over parameters; anything else is copied.
 Recording is on while `fn` runs, also under `no_grad`. Results are constants: to differentiate them again, use `mg.grad`
 with ``create_graph=True``.
 
