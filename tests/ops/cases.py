@@ -223,7 +223,8 @@ TABLE = [
     row(mg.triu,           each(real(3), real(3, 4), real(2, 3, 3)), k=each(0, 1, -1)),
     row(mg.tril,           each(real(3), real(3, 4), real(2, 3, 3)), k=each(0, 1, -1)),
     row(mg.take_along_axis, real(2, 3), np.array([[2, 2, 0, 1], [0, 0, 0, 1]]), axis=1),
-    row(mg.take_along_axis, real(3, 2), np.array([[2, 0]]), axis=0),
+    row(mg.take_along_axis, real(3, 3), np.array([[2, 0, 1]]), axis=each(0, 1)),
+    row(mg.take_along_axis, real(2, 3), np.array([5, 0, 0]), axis=None),
 
     # ---------------------------------------------------------------- products
     row(mg.matmul,         each(real(3), real(2, 3), real(4, 2, 3), real(0, 3)), each(real(3), real(3, 2), real(4, 3, 2)),
