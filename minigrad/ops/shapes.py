@@ -32,7 +32,7 @@ def _undo_transpose(g: Any, axes: Any) -> Any:
 
 
 def _concatenate(*xs: Any, axis: int, bounds: Any) -> Any:
-    """Arrays joined along an axis. Array i lies between bounds i and i + 1: known here, or each gradient would count."""
+    """Arrays joined along an axis, array i between bounds i and i + 1: known here, or each gradient would count."""
     return np.concatenate(xs, axis=axis)
 
 
