@@ -89,7 +89,7 @@ def bowl(kappa: float = 100.0, angle: float = 0.0) -> Surface:
         raise ValueError(f"bowl: kappa = {kappa!r}, wanted a finite number >= 1")
     cos, sin = math.cos(angle), math.sin(angle)
     return Surface(
-        name=f"bowl, κ = {kappa:g}",
+        name=f"bowl, κ = {kappa:g}" + (f", turned by {angle:.2g}" if angle else ""),
         formula=lambda x, y: 0.5 * (cos * x + sin * y) ** 2 + 0.5 * kappa * (cos * y - sin * x) ** 2,
         domain=((-4.0, 4.0), (-2.0, 2.0)),
         starts=((-3.5, 1.0), (3.0, -1.5)),

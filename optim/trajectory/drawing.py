@@ -17,6 +17,7 @@ from .recording import Trajectory
 # seven paths they begin anew with another dash.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":")
+ROUNDING = 1e-16  # heights and distances below it tell nothing
 
 # What the letters of the formulas stand for. v is a velocity in SGD and NAG, which have no m.
 WORDS = {
@@ -57,9 +58,9 @@ def draw(paths: Sequence[Trajectory], every: int = 10) -> Any:
 def draw_progress(paths: Sequence[Trajectory]) -> Any:
     """Height above the minimum, and distance to the nearest one, over the steps, both on a logarithmic scale.
 
-    Where there is no minimum, the height itself and the norm of the gradient; where there is no surface, the loss and
-    that norm. What is beyond the surface's domain is left out, so that no runaway flattens the others. Raises as
-    `draw`, but paths without a surface are welcome.
+    Where there is no minimum, the height itself and the distance to the saddle; where there is no surface, the loss and
+    the norm of the gradient. What is beyond the surface's domain is left out, so that no runaway flattens the others;
+    so is what is below 1e-16, rounding. Raises as `draw`, but paths without a surface are welcome.
     """
     if not paths:
         raise ValueError("draw_progress: got no paths")
@@ -147,25 +148,26 @@ def draw_height(axes: Any, paths: Sequence[Trajectory], surface: Surface | None)
     if surface.minima:
         lowest = min(surface(np.array(point)) for point in surface.minima)
         axes.set(title="height above the minimum", yscale="log")
-        draw_values(axes, paths, lambda path: (path.steps, path.heights() - lowest), highest=heights.max() - lowest)
+        draw_values(axes, paths, lambda path: (path.steps, path.heights() - lowest), ROUNDING, heights.max() - lowest)
     else:
         axes.set(title="height")
-        draw_values(axes, paths, lambda path: (path.steps, path.heights()), heights.max(), heights.min())
+        draw_values(axes, paths, lambda path: (path.steps, path.heights()), heights.min(), heights.max())
 
 
 def draw_distance(axes: Any, paths: Sequence[Trajectory], surface: Surface | None) -> None:
-    """How far the minimum is; where none is known, how large the gradient."""
+    """How far the minimum is, or the saddle; where neither is known, how large the gradient."""
     axes.set(yscale="log")
-    if surface is not None and surface.minima:
-        axes.set(title="distance to the nearest minimum")
-        draw_values(axes, paths, lambda path: (path.steps, path.distances()), np.hypot(*np.ptp(surface.domain, axis=1)))
-    else:
+    if surface is None or not (surface.minima or surface.saddles):
         axes.set(title="norm of the gradient")
         draw_values(axes, paths, lambda path: (range(1, len(path.loss) + 1), path.gradient_norm))
+        return
+    axes.set(title=f"distance to the nearest {'minimum' if surface.minima else 'saddle'}")
+    places, diagonal = surface.minima or surface.saddles, np.hypot(*np.ptp(surface.domain, axis=1))
+    draw_values(axes, paths, lambda path: (path.steps, path.distances(places)), ROUNDING, diagonal)
 
 
 def draw_values(
-    axes: Any, paths: Sequence[Trajectory], values: Any, highest: float = np.inf, lowest: float = -np.inf
+    axes: Any, paths: Sequence[Trajectory], values: Any, lowest: float = -np.inf, highest: float = np.inf
 ) -> None:
     """A line for each path, ``values(path)`` being steps and heights; what is beyond the limits is left out."""
     for k, path in enumerate(paths):

@@ -15,7 +15,7 @@ import minigrad as mg
 from minigrad import Tensor
 
 from ..averaged import Averaged
-from ..landscape.surfaces import Surface
+from ..landscape.surfaces import Point, Surface
 from ..lookahead import Lookahead
 from ..wrapper import Wrapper
 
@@ -142,11 +142,14 @@ class Trajectory:
         with np.errstate(all="ignore"):
             return self.ground()(self.points.T)
 
-    def distances(self) -> Any:
-        """How far the nearest minimum is from every point, ``(len(steps),)``; inf where the surface has none."""
-        minima = np.array(self.ground().minima).reshape(-1, 1, 2)
+    def distances(self, places: Sequence[Point] | None = None) -> Any:
+        """How far the nearest of these places is from every point, ``(len(steps),)``; of the minima, unless said.
+
+        It is inf where there are none. Raises ValueError without a surface.
+        """
+        places = np.array(self.ground().minima if places is None else places).reshape(-1, 1, 2)
         with np.errstate(all="ignore"):
-            return np.linalg.norm(self.points - minima, axis=-1).min(axis=0, initial=math.inf)
+            return np.linalg.norm(self.points - places, axis=-1).min(axis=0, initial=math.inf)
 
     def ground(self) -> Surface:
         """The surface. Raises ValueError where there is none."""

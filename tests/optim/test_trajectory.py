@@ -16,7 +16,7 @@ from minigrad import nn
 from minigrad.data import DataLoader, TensorDataset
 from minigrad.training import fit
 from optim import trajectory
-from optim.landscape.surfaces import bowl, himmelblau, rosenbrock, saddle
+from optim.landscape.surfaces import Surface, bowl, himmelblau, rosenbrock, saddle
 from optim.trajectory import Trajectory, animate, draw, draw_progress, draw_state, drawing, record
 
 
@@ -255,12 +255,27 @@ def test_a_runaway_does_not_flatten_the_others():
     draw(paths).draw_without_rendering()
 
 
-def test_without_a_minimum_progress_is_the_height_and_the_gradient():
+def test_without_a_minimum_progress_is_the_height_and_the_distance_to_the_saddle():
     path = record(saddle, adam, 5)
     left, right = draw_progress([path]).axes
     np.testing.assert_array_equal(lines_of(left)["Adam"][:, 1], path.heights())
-    np.testing.assert_array_equal(lines_of(right)["Adam"][:, 1], path.gradient_norm)
-    assert (left.get_title(), right.get_title()) == ("height", "norm of the gradient")
+    np.testing.assert_allclose(lines_of(right)["Adam"][:, 1], np.hypot(*path.points.T))
+    assert (left.get_title(), right.get_title()) == ("height", "distance to the nearest saddle")
+
+
+def test_with_neither_minimum_nor_saddle_progress_is_the_height_and_the_gradient():
+    slope = Surface("slope", lambda x, y: x + 2 * y, ((-1.0, 1.0), (-1.0, 1.0)), ((0.0, 0.0),))
+    path = record(slope, adam, 5)
+    left, right = draw_progress([path]).axes
+    np.testing.assert_array_equal(lines_of(left)["Adam"][:, 1], path.heights())
+    np.testing.assert_allclose(lines_of(right)["Adam"][:, 1], np.sqrt(5))
+    assert right.get_title() == "norm of the gradient"
+
+
+def test_a_path_that_hits_the_minimum_leaves_out_the_rest():
+    path = record(bowl(1), lambda params: optim.SGD(params, lr=0.99), 20)  # 100 times nearer with every step
+    for axes in draw_progress([path]).axes:
+        assert 1e-16 < np.nanmin(lines_of(axes)["SGD"][:, 1]) < 1e-11
 
 
 def test_without_a_surface_progress_is_the_loss():
