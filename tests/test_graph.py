@@ -183,6 +183,15 @@ def test_what_a_module_did_is_in_its_frame_and_names_are_short_there():
     ]  # fmt: skip
 
 
+def test_a_module_whose_result_is_not_used_has_no_frame_and_takes_nothing_from_others():
+    used, unused = nn.Linear(2, 2), nn.Linear(2, 2)
+    both = nn.Sequential(used, unused)
+    x = mg.ones((1, 2))
+    seen = picture(lambda: (used(x), unused(x))[0].sum(), both)
+    assert [vertex.frames for vertex in seen.vertices.values()] == [("0: Linear",)] * 3 + [()]
+    assert seen.caption == "The result does not depend on 1.weight, 1.bias."
+
+
 def test_a_module_of_one_op_needs_no_frame_and_gives_the_op_its_name():
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     seen = picture(lambda: model(mg.ones((1, 2))).sum(), model)
@@ -305,6 +314,15 @@ def test_a_module_that_is_closed_says_what_is_in_it():
         "3,750 ops: 1,250 linear, 1,250 tanh, 1,250 add",
         "2,500 leaves, 25,000 numbers",  # 1250 times a weight of 16 and a bias of 4
     ]
+
+
+def test_leaves_that_each_round_has_of_its_own_are_one_by_argument():
+    total = leaf(0.0)
+    for _ in range(100):
+        total = total + leaf(1.0) * leaf(2.0)
+    seen = picture(total)
+    rounds = [vertex.lines[0] for vertex in seen.vertices.values() if vertex.frames == ("× 98",)]
+    assert rounds == ["leaf", "leaf", "add", "multiply"]
 
 
 def test_leaves_of_one_op_are_one_where_there_are_many():
@@ -474,7 +492,9 @@ def test_a_picture_is_a_graphviz_digraph():
 @pytest.mark.parametrize(("suffix", "start"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_with_dot_files_are_written(suffix, start, tmp_path):
     drawing = mg.graph.draw(leaf(1.0) * 2.0)
+    before = drawing.source
     path = drawing.write(tmp_path / f"graph.{suffix}")
+    assert drawing.source == before
     assert path.name == f"graph.{suffix}" and path.read_bytes().startswith(start)
 
 
