@@ -17,6 +17,7 @@ from .averaged import Averaged
 from .lamb import LAMB
 from .lookahead import Lookahead
 from .optimizer import Optimizer
+from .quasi_newton import BFGS, LBFGS
 from .radam import RAdam
 from .rmsprop import RMSprop
 from .sam import SAM
@@ -24,6 +25,6 @@ from .sgd import NAG, SGD
 from .wrapper import Wrapper
 
 __all__ = [
-    "LAMB", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer", "RAdam", "RMSprop",
-    "Wrapper", "averages", "landscape", "lr_scheduler", "trajectory",
+    "BFGS", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer",
+    "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler", "trajectory",
 ]  # fmt: skip

@@ -16,6 +16,7 @@ Public: `Optimizer`, and for those who write one, `descent` and `shifted`. What 
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import itertools
 from collections import UserDict
@@ -79,6 +80,7 @@ class Optimizer:
 
     elementwise: ClassVar[bool] = True  # False: `update` needs whole tensors, in their shape
     needs_closure: bool = False  # True: the gradient wanted is not the one at the parameters
+    keeps_graph: ClassVar[bool] = False  # True: what the closure computed can be differentiated again in the step
     optional: ClassVar[dict[str, str]] = {}  # state that only some settings need -> the setting that turns it on
     initial: ClassVar[dict[str, str]] = {}  # state that does not start as zeros -> the setting that it starts as
     rules: ClassVar[dict[str, Rule]] = {
@@ -265,7 +267,7 @@ class Optimizer:
                     f"{self._name}.step: the closure returned a Tensor of shape {loss.shape} with "
                     f"requires_grad={loss.requires_grad}; wanted a loss: one element, computed from the parameters"
                 )
-            loss.backward()
+            loss.backward(retain_graph=self.keeps_graph)
         except BaseException:
             for p, grad in before:
                 p.grad = grad
@@ -293,10 +295,7 @@ class Optimizer:
         Parameters go by their number, counted through the groups; inside, the state has the names of the formula.
         """
         number = {p: k for k, p in enumerate(self.parameters())}
-        state = {
-            number[p]: {name: value if name == "t" else value.copy() for name, value in entries.items()}
-            for p, entries in self.state.items()
-        }
+        state = {number[p]: copy.deepcopy(entries) for p, entries in self.state.items()}
         groups = [{**group.data, "params": [number[p] for p in group["params"]]} for group in self.param_groups]
         return {"state": state, "param_groups": groups}
 
@@ -326,17 +325,20 @@ class Optimizer:
         for key, entries in state_dict["state"].items():
             if key not in of_number:
                 raise ValueError(f"{where}: state of parameter {key!r}, which is in no group")
-            p, what = of_number[key], f"{where}: state of parameter {key}"
-            check_keys(what, entries, {"t", *self.state_names}, optional=set(self.optional))
-            state[p] = {
-                name: as_count(f"{what}: t", value) if name == "t" else as_saved(f"{what}: {name}", value, p)
-                for name, value in entries.items()
-            }
+            state[of_number[key]] = self.loaded(f"{where}: state of parameter {key}", entries, of_number[key])
         for old, loaded in zip(self.param_groups, groups):
             old.data.update(loaded.data)
         self.state.clear()
         self.state.update(state)
         self._plans.clear()
+
+    def loaded(self, what: str, entries: dict[str, Any], p: Tensor) -> dict[str, Any]:
+        """A copy of a parameter's saved state. Raises ValueError, which begins with `what`, where it does not fit p."""
+        check_keys(what, entries, {"t", *self.state_names}, optional=set(self.optional))
+        return {
+            name: as_count(f"{what}: t", value) if name == "t" else as_saved(f"{what}: {name}", value, p)
+            for name, value in entries.items()
+        }
 
 
 def descent(p: Any, g: Any, weight_decay: float, maximize: bool) -> Any:

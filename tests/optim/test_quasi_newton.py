@@ -1,0 +1,270 @@
+"""LBFGS walks PyTorch's path; BFGS needs as few evaluations as SciPy's; both resume, and undo a step that fails."""
+
+import copy
+import json
+import pickle
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+import optim
+from minigrad import nn
+from tests.golden.classics import CLASSICS
+from tests.golden.paths import HERE, load
+from tests.optim.methods import bumpy, same, snapshot, start
+from tests.optim.test_paths import TOLERANCE, walk
+
+# ------------------------------------------------------------------------------------------- the path
+
+PATHS = load("torch_lbfgs_paths")
+
+
+@pytest.mark.parametrize("k", range(0, len(PATHS), 2), ids=lambda k: " ".join(map(str, PATHS[k][1:4])))
+def test_lbfgs_walks_pytorchs_path_until_rounding_parts_them(k):
+    name, settings, problem, dtype, path = PATHS[k]
+    shaken = PATHS[k + 1][4]
+    size = np.abs(path).max()
+    error = np.abs(walk(name, settings, problem, dtype) - path).max(axis=1) / size
+    # Rounding errors grow here. They may grow as they do in PyTorch, for a start that is one rounding error away.
+    spread = np.maximum.accumulate(np.abs(shaken - path).max(axis=1)) / size
+    assert (error < TOLERANCE[dtype] + 10 * spread).all()
+    assert dtype == "float32" or spread.max() < 1e-6  # so that the comparison says something to the end
+
+
+# ------------------------------------------------------------------------------------------- how many evaluations
+
+SCIPY = json.loads((HERE / "scipy_bfgs.json").read_text())["problems"]
+
+
+def solve(kind, name, **settings):
+    """(evaluations, largest element of the gradient, loss) at the end of one step that is as long as it takes."""
+    fn, x0, _ = CLASSICS[name]
+    p = mg.tensor(x0, requires_grad=True)
+    calls = []
+
+    def closure():
+        calls.append(0)
+        return fn(p)
+
+    opt = kind([p], max_iter=5000, max_eval=10000, tolerance_change=0.0, line_search_fn="strong_wolfe", **settings)
+    opt.step(closure)
+    loss = opt.gradients(closure)
+    return len(calls) - 1, abs(p.grad.data).max(), loss.item()
+
+
+@pytest.mark.parametrize("kind", [optim.BFGS, optim.LBFGS])
+@pytest.mark.parametrize("name", CLASSICS)
+def test_classic_problems_are_solved(kind, name):
+    lowest = CLASSICS[name][2]
+    _, slope, loss = solve(kind, name, tolerance_grad=1e-5)
+    assert slope < 1e-5 or loss - lowest < 1e-10
+    assert loss - lowest < 1e-6
+
+
+def test_bfgs_takes_few_more_evaluations_than_scipys():
+    ratios = {name: solve(optim.BFGS, name, tolerance_grad=1e-5)[0] / SCIPY[name]["evaluations"] for name in CLASSICS}
+    assert set(SCIPY) == set(CLASSICS)
+    assert np.median([*ratios.values()]) <= 1.3, ratios
+    assert max(ratios.values()) <= 5, ratios
+
+
+def quadratic(n, kappa, seed=0):
+    """½ xᵀAx - bᵀx with eigenvalues from 1 to κ."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    return (Q * np.geomspace(1, kappa, n)) @ Q.T, rng.standard_normal(n)
+
+
+def exact_on(A):
+    """The line search that ends at the minimum of ½ xᵀAx - bᵀx on the line."""
+
+    def search(f, x, d, t, loss, g, max_evaluations):
+        t = -(g @ d) / (d @ A @ d)
+        return t, *f(x + t * d)
+
+    return search
+
+
+@pytest.mark.parametrize("kind", [optim.BFGS, optim.LBFGS])
+@pytest.mark.parametrize("n", [1, 2, 5, 10])
+def test_a_quadratic_of_n_variables_takes_n_exact_steps(kind, n):
+    A, b = quadratic(n, 50.0)
+    p = mg.tensor(np.ones(n), requires_grad=True)
+    opt = kind([p], max_iter=n, max_eval=1000, tolerance_change=0.0, line_search_fn=exact_on(A))
+    opt.step(lambda: 0.5 * p @ A @ p - b @ p)
+    np.testing.assert_allclose(p.data, np.linalg.solve(A, b), rtol=1e-9, atol=1e-9)
+
+
+def test_bfgs_ends_with_the_inverse_of_the_hessian_of_a_quadratic():
+    A, b = quadratic(6, 20.0)
+    p = mg.tensor(np.ones(6), requires_grad=True)
+    opt = optim.BFGS(
+        [p], max_iter=7, max_eval=1000, tolerance_grad=0.0, tolerance_change=0.0, line_search_fn=exact_on(A)
+    )
+    opt.step(lambda: 0.5 * p @ A @ p - b @ p)
+    opt.memory.pop("s")
+    np.testing.assert_allclose(opt.memory["B"] @ A, np.eye(6), atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------- state
+
+MAKE = {
+    "BFGS": lambda params: optim.BFGS(params, max_iter=2),
+    "BFGS, fixed steps": lambda params: optim.BFGS(params, lr=0.1, max_iter=2, line_search_fn=None),
+    "LBFGS": lambda params: optim.LBFGS(params, lr=0.1, max_iter=2, history_size=3),
+    "LBFGS, Wolfe": lambda params: optim.LBFGS(params, max_iter=3, history_size=2, line_search_fn="strong_wolfe"),
+}
+every = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+
+
+def steps(opt, params, count, first=0):
+    path = []
+    for k in range(first, first + count):
+        opt.step(lambda k=k: bumpy(params, phase=0.1 * k))
+        path.append(snapshot(params))
+    return path
+
+
+@every
+def test_a_run_that_was_saved_and_resumed_is_bit_for_bit_one_that_was_not(make, tmp_path):
+    params = start()
+    whole = steps(make(params), params, 8)
+    for stop in (1, 2, 5):
+        first = start()
+        opt = make(first)
+        steps(opt, first, stop)
+        mg.save(opt.state_dict(), tmp_path / "state.npz")
+        second = [mg.tensor(array, requires_grad=True) for array in snapshot(first)]
+        steps(opt, first, 1)
+        resumed = make(second)
+        resumed.load_state_dict(mg.load(tmp_path / "state.npz"))
+        assert same(steps(resumed, second, 8 - stop, first=stop), whole[stop:])
+
+
+@every
+def test_copies_and_pickles_go_on_as_the_original(make):
+    params = start()
+    opt = make(params)
+    steps(opt, params, 3)
+    copies = [copy.deepcopy((params, opt)), pickle.loads(pickle.dumps((params, opt)))]
+    path = steps(opt, params, 3, first=3)
+    for twins, other in copies:
+        assert same(steps(other, twins, 3, first=3), path)
+
+
+@every
+def test_float32_stays_float32_and_the_arrays_stay_the_same_objects(make):
+    params = start(dtype=np.float32)
+    arrays = [p.data for p in params]
+    opt = make(params)
+    steps(opt, params, 4)
+    assert all(p.data is array and array.dtype == np.float32 for p, array in zip(params, arrays))
+    remembered = [v for value in opt.memory.values() for v in (value if isinstance(value, list) else [value])]
+    assert all(v.dtype == np.float32 for v in remembered if isinstance(v, np.ndarray))
+
+
+def test_lbfgs_remembers_two_vectors_for_each_step_of_its_history():
+    n, m = 50_000, 4
+    p = mg.tensor(np.linspace(-1, 1, n), requires_grad=True)
+    opt = optim.LBFGS([p], max_iter=1, max_eval=30, history_size=m, line_search_fn="strong_wolfe")
+    weights = np.linspace(1, 30, n)
+
+    def closure():
+        return (weights * p**2).sum() + (p**4).sum()
+
+    for _ in range(m + 1):
+        opt.step(closure)
+    assert len(opt.memory["steps"]) == len(opt.memory["changes"]) == m
+    tracemalloc.start()
+    for _ in range(3 * m):
+        opt.step(closure)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    held = [v for value in opt.memory.values() for v in (value if isinstance(value, list) else [value])]
+    assert sum(v.nbytes for v in held if isinstance(v, np.ndarray)) <= (2 * m + 2) * n * 8
+    assert grown <= (2 * m + 4) * n * 8  # what was there before the tracing began is replaced, and nothing is added
+
+
+# ------------------------------------------------------------------------------------------- bad input
+
+
+def test_running_statistics_learn_once_a_step():
+    mg.manual_seed(0)
+    norm = nn.BatchNorm1d(3).to(np.float64)
+    x = mg.tensor(np.random.default_rng(0).standard_normal((8, 3)))
+    opt = optim.LBFGS(norm.parameters(), line_search_fn="strong_wolfe")
+    opt.step(lambda: ((norm(x) - 2 * x) ** 2).sum())
+    assert norm.num_batches_tracked.item() == 1
+
+
+@every
+def test_what_a_step_refuses_leaves_everything_as_it_was(make):
+    params = start()
+    opt = make(params)
+    steps(opt, params, 3)
+    before, state = snapshot(params), opt.state_dict()
+    calls = []
+
+    def fails_late():
+        calls.append(0)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return bumpy(params)
+
+    with pytest.raises(TypeError, match="wants a closure"):
+        opt.step()
+    with pytest.raises(RuntimeError, match="called backward itself"):
+        opt.step(lambda: [loss := bumpy(params), loss.backward()][0])
+    with pytest.raises(ValueError, match=r"loss is nan where the step begins.*detect_anomaly"):
+        opt.step(lambda: bumpy(params) * np.nan)
+    with pytest.raises(KeyboardInterrupt):
+        opt.step(fails_late)
+    assert same(snapshot(params), before)
+    assert same(opt.state_dict(), state)
+
+
+def test_a_fixed_step_into_the_void_is_undone_and_names_the_line_search():
+    p = mg.tensor(np.array([2.0]), requires_grad=True)
+    opt = optim.LBFGS([p], lr=3.0)
+    with np.errstate(invalid="ignore"), pytest.raises(ValueError, match="strong_wolfe"):
+        opt.step(lambda: mg.sqrt(p).sum())
+    assert p.item() == 2.0
+    assert not opt.memory["t"]
+
+
+@pytest.mark.parametrize("kind", [optim.BFGS, optim.LBFGS])
+def test_bad_settings_are_refused(kind):
+    p, q = start(shapes=[(2,), (3,)])
+    with pytest.raises(ValueError, match="one parameter group"):
+        kind([{"params": [p]}, {"params": [q]}])
+    with pytest.raises(ValueError, match="float32 and float64"):
+        kind([p, mg.zeros(2, requires_grad=True)])
+    for bad in ({"lr": -1.0}, {"max_iter": 0}, {"max_eval": 0}, {"tolerance_grad": -1.0}, {"line_search_fn": "wolf"}):
+        with pytest.raises(ValueError, match=next(iter(bad))):
+            kind([p], **bad)
+    opt = kind([p])
+    with pytest.raises(TypeError, match="cannot be wrapped"):
+        optim.Lookahead(opt)
+
+
+def test_a_matrix_that_would_not_fit_is_refused_with_its_size():
+    p = mg.zeros(10_000_000, requires_grad=True)
+    with pytest.raises(MemoryError, match=r"n = 10,000,000.*GiB.*LBFGS"):
+        optim.BFGS([p]).step(lambda: (p * p).sum())
+
+
+@pytest.mark.parametrize(
+    "spoil", [{"steps": [np.zeros(2)]}, {"t": -1}, {"unknown": 3}, {"g": np.zeros((11, 11))}], ids=str
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(spoil):
+    params = start()
+    opt = MAKE["LBFGS"](params)
+    steps(opt, params, 3)
+    state = opt.state_dict()
+    bad = copy.deepcopy(state)
+    bad["state"][0].update(spoil)
+    with pytest.raises(ValueError, match=r"LBFGS.load_state_dict"):
+        opt.load_state_dict(bad)
+    assert same(opt.state_dict(), state)
