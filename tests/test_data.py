@@ -97,7 +97,7 @@ def test_a_subset_of_a_subset_finds_the_right_items():
     [
         ([3, 7], [3, 7]),
         ([0.5, 0.5], [5, 5]),
-        ([0.7, 0.3], [7, 3]),  # 10 * 0.7 is not 7 in floats
+        ([0.7, 0.3], [7, 3]),
         ([0.75, 0.25], [8, 2]),
         ([1 / 3, 1 / 3, 1 / 3], [4, 3, 3]),
         ([10, 0], [10, 0]),
@@ -108,6 +108,11 @@ def test_a_split_by_lengths_or_fractions_shares_no_item_and_loses_none(lengths, 
     parts = random_split(range(10), lengths, generator=0)
     assert [len(part) for part in parts] == sizes
     assert sorted(i for part in parts for i in part.indices) == [*range(10)]
+
+
+def test_a_fraction_that_floats_make_a_little_smaller_is_not_rounded_down():
+    assert 100 * 0.29 < 29
+    assert [len(part) for part in random_split(range(100), [0.5, 0.29, 0.21])] == [50, 29, 21]
 
 
 @pytest.mark.parametrize("own", [None, 3])
@@ -135,6 +140,13 @@ def test_a_loader_put_where_another_stood_goes_on_with_the_same_batches(own, sto
     assert other.state_dict()["position"] == state["position"]
     resumed = stream(other)
     assert [next(resumed) for _ in range(9)] == wanted
+
+
+def test_after_an_epoch_a_loader_stands_before_the_next():
+    loader = DataLoader(range(4), 2, generator=0)
+    drawn(loader)
+    state = loader.state_dict()
+    assert state["order"] is None and state["position"] == 0
 
 
 def test_a_resumed_epoch_at_its_end_is_only_ended():

@@ -59,6 +59,12 @@ def test_fit_does_what_a_loop_written_by_hand_does_bit_for_bit_and_its_history_t
     )
 
 
+def test_fit_puts_the_model_into_training_mode():
+    model, loss_fn, optimizer = parts()
+    fit(model.eval(), loss_fn, optimizer, DataLoader(DATA, 5), 1)
+    assert model.training and model[1].num_batches_tracked.item() == 5
+
+
 def test_validation_is_in_evaluation_mode_over_the_whole_set_and_leaves_each_module_in_its_mode():
     model, loss_fn, optimizer = parts()
     model[1].eval()  # a frozen layer

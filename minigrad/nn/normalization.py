@@ -48,7 +48,7 @@ class BatchNorm(Module):
     In training each channel is normalized by the mean and variance that it has in the batch, in evaluation by their
     running means. Those move a share `momentum` towards every batch's, the variance unbiased; ``momentum=None`` makes
     them the plain mean over all batches. Without `track_running_stats` the batch's own serve always; without `affine`
-    there is no weight and no bias.
+    there is no weight and no bias, without `bias` no bias.
     """
 
     axes: tuple[int, ...] = ()  # how many an input may have
@@ -65,11 +65,13 @@ class BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ) -> None:
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = Parameter(creation.ones(num_features)) if affine else None
-        self.bias = Parameter(creation.zeros(num_features)) if affine else None
+        self.bias = Parameter(creation.zeros(num_features)) if affine and bias else None
         tracked = track_running_stats
         self.register_buffer("running_mean", creation.zeros(num_features) if tracked else None)
         self.register_buffer("running_var", creation.ones(num_features) if tracked else None)
@@ -100,8 +102,10 @@ class BatchNorm(Module):
         var += share * (x.var(axis=axes) * (n / (n - 1)) - var)
 
     def extra_repr(self) -> str:
-        names = ("eps", "momentum", "affine", "track_running_stats")
-        return f"{self.num_features}, " + ", ".join(f"{name}={getattr(self, name)}" for name in names)
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
 
 
 class BatchNorm1d(BatchNorm):
@@ -134,4 +138,5 @@ class LayerNorm(Module):
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        affine = f"elementwise_affine={self.elementwise_affine}, bias={self.bias is not None}"
+        return f"{self.normalized_shape}, eps={self.eps}, {affine}"

@@ -114,5 +114,7 @@ for norm_type in (1.0, 2.0, 3.0, float("inf")):
     norm = nn.utils.clip_grad_norm_(leaves, 0.5, norm_type)
     keep(f"clip/{norm_type}", [norm, *(leaf.grad for leaf in leaves)])
 
-save(golden, f"torch {torch.__version__}, numpy {np.__version__}")
+shown = {name: repr(build(nn)) for name, (build, *_) in NETWORKS.items()}
+shown |= {name: repr(build(nn)) for name, build in ACTIVATIONS.items()}
+save(golden, {"versions": f"torch {torch.__version__}, numpy {np.__version__}", "shown": shown})
 print(f"{FILE}: {len(golden)} arrays, {FILE.stat().st_size / 1000:.0f} kB")

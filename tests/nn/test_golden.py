@@ -1,5 +1,7 @@
 """The same networks under PyTorch and here: a state_dict moves over, and gives the same outputs and gradients."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -117,4 +119,11 @@ def test_clipping_by_norm_is_pytorchs_in_every_norm(norm_type):
 
 
 def test_the_golden_file_says_what_made_it():
-    assert "torch" in NOTES and "numpy" in NOTES
+    assert "torch" in NOTES["versions"] and "numpy" in NOTES["versions"]
+
+
+@pytest.mark.parametrize("name", [name for name in NOTES["shown"] if name not in ("attention", "transformer_block")])
+def test_a_network_is_shown_as_pytorch_shows_it(name):
+    """Without the arguments that are not here; attention is left out, where PyTorch shows a class of its own."""
+    build = ACTIVATIONS[name] if name in ACTIVATIONS else NETWORKS[name][0]
+    assert repr(build(nn)) == re.sub(", dilation=1, ceil_mode=False|, threshold=20.0", "", NOTES["shown"][name])

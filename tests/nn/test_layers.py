@@ -274,6 +274,13 @@ def test_attention_weights_are_probabilities_and_masked_keys_get_none():
     assert layer(x, x, x, need_weights=False)[1] is None
 
 
+def test_two_masks_are_both_kept():
+    layer, x = nn.MultiheadAttention(4, 1), mg.randn(3, 1, 4)
+    first, second = np.array([[True, False, False]] * 3), np.array([[False, True, False]])
+    _, weights = layer(x, x, x, key_padding_mask=mg.tensor(second), attn_mask=mg.tensor(first))
+    assert weights.data[0].tolist() == [[0, 0, 1]] * 3
+
+
 def test_a_mask_may_be_per_head_and_added():
     mg.manual_seed(0)
     layer, x = nn.MultiheadAttention(6, 2, batch_first=True), mg.randn(2, 4, 6)

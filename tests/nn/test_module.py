@@ -54,6 +54,15 @@ def test_buffers_and_modules_have_dotted_names():
     assert len([*net.modules()]) == 7 and len([*net.children()]) == 4 and len([*net.buffers()]) == 2
 
 
+def test_what_two_modules_share_is_counted_once():
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False), nn.BatchNorm1d(3), nn.BatchNorm1d(3))
+    net[1].weight, net[3].running_mean = net[0].weight, net[2].running_mean
+    assert [name for name, _ in net.named_parameters()] == ["0.weight", "2.weight", "2.bias", "3.weight", "3.bias"]
+    assert [name for name, _ in net.named_buffers()].count("3.running_mean") == 0
+    assert [line.split()[-1] for line in net.summary().splitlines()[3:7]] == ["9", "0", "6", "6"]
+    assert net.summary().endswith("21 parameters, of which 21 are learned")
+
+
 def test_a_module_that_contains_itself_is_walked_once():
     net = nn.Sequential(nn.Linear(2, 2))
     net.myself = net
