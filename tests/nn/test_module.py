@@ -315,7 +315,6 @@ def test_residual_adds_its_input_or_what_the_shortcut_makes_of_it():
 def test_functional_is_found_where_pytorch_has_it():
     import minigrad.nn.functional as F
 
-    from minigrad import functional
     from minigrad.nn import functional as G
 
-    assert F is functional and G is functional
+    assert F is G and F.__name__ == "minigrad.functional"
