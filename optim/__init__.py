@@ -16,6 +16,7 @@ from .adam import Adam, AdamW
 from .averaged import Averaged
 from .lamb import LAMB
 from .lookahead import Lookahead
+from .newton import Newton, newton_minimum, newton_root
 from .optimizer import Optimizer
 from .quasi_newton import BFGS, LBFGS
 from .radam import RAdam
@@ -25,6 +26,7 @@ from .sgd import NAG, SGD
 from .wrapper import Wrapper
 
 __all__ = [
-    "BFGS", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Optimizer",
-    "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler", "trajectory",
+    "BFGS", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Newton",
+    "Optimizer", "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler", "newton_minimum", "newton_root",
+    "trajectory",
 ]  # fmt: skip
