@@ -8,7 +8,7 @@ take Tensors, and arrays as well: then they are ordinary NumPy.
 from ..ops import linear, relu, sigmoid, tanh
 from .activations import elu, gelu, leaky_relu, log_softmax, silu, softmax, softplus
 from .attention import scaled_dot_product_attention
-from .convolution import avg_pool2d, conv2d, max_pool2d
+from .convolution import adaptive_avg_pool2d, avg_pool2d, conv1d, conv2d, conv_transpose2d, max_pool2d
 from .losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,

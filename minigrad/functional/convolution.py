@@ -1,13 +1,16 @@
 """Images seen through windows: convolution and pooling. The windows themselves are in `ops/windows.py`.
 
-Public: `conv2d`, `max_pool2d`, `avg_pool2d`.
+Public: `conv1d`, `conv2d`, `conv_transpose2d`, `max_pool2d`, `avg_pool2d`, `adaptive_avg_pool2d`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..ops import max_pool, unfold
+import numpy as np
+
+from ..engine import Tensor
+from ..ops import fold, max_pool, unfold
 from ..ops.windows import output_size
 
 
@@ -50,6 +53,58 @@ def conv2d(
     return z.swapaxes(0, 1)
 
 
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Any:
+    """Cross-correlation along one axis: ``(N, C, L), (O, C/groups, k), (O,) -> (N, O, l)``. An image of one row.
+
+    Raises ValueError for shapes that do not fit.
+    """
+    if x.ndim != 3 or weight.ndim != 3:
+        raise ValueError(f"conv1d: wanted (N, C, L) and (O, C / groups, k), got {x.shape} and {weight.shape}")
+    row, kernel = x[:, :, None, :], weight[:, :, None, :]
+    return conv2d(row, kernel, bias, (1, stride), (0, padding), (1, dilation), groups)[:, :, 0]
+
+
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The gradient of `conv2d` as a function: ``(N, C, H, W), (C, O/groups, kh, kw), (O,) -> (N, O, oh, ow)``.
+
+    Every pixel is multiplied by the kernel, and the products are added where they fall (`fold`). With the same weight,
+    stride, padding and dilation it takes the result's shape of a `conv2d` back to the image's, oh = s(H - 1) - 2p +
+    d(kh - 1) + 1; where several images give that shape, `output_padding` adds what is missing.
+
+    Raises ValueError for shapes that do not fit, and an output_padding that is not below stride or dilation.
+    """
+    n, c, *size = x.shape if x.ndim == 4 else (0, -1, 0, 0)
+    in_channels, per_group, *kernel = weight.shape
+    if c != in_channels or in_channels % groups:
+        raise ValueError(
+            f"conv_transpose2d: images {x.shape} and kernels {weight.shape} do not fit: wanted (N, C, H, W) and "
+            f"(C, O / {groups}, kh, kw), C a multiple of groups={groups}"
+        )
+    s, d = pair(stride, "conv_transpose2d: stride", 1), pair(dilation, "conv_transpose2d: dilation", 1)
+    p, more = pair(padding, "conv_transpose2d: padding", 0), pair(output_padding, "conv_transpose2d: output_padding", 0)
+    if any(m >= max(a, b) for m, a, b in zip(more, s, d)):
+        raise ValueError(f"conv_transpose2d: output_padding {more} is not below stride {s} or dilation {d}")
+    h, w = (s[k] * (size[k] - 1) - 2 * p[k] + d[k] * (kernel[k] - 1) + 1 + more[k] for k in (0, 1))
+    if min(h, w) < 1:
+        raise ValueError(f"conv_transpose2d: padding {p} leaves nothing of images {x.shape} and kernels {weight.shape}")
+    pixels = x.swapaxes(0, 1).reshape(groups, c // groups, -1)
+    columns = weight.reshape(groups, c // groups, -1).swapaxes(1, 2) @ pixels
+    channels = groups * per_group
+    z = fold(columns.reshape(channels, *kernel, n, *size), (n, channels, h, w), tuple(kernel), s, p, d)
+    return z if bias is None else z + bias.reshape(-1, 1, 1)
+
+
 def max_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -> Any:
     """The largest element of each window, ``(N, C, H, W) -> (N, C, oh, ow)``; of equals the first gets the gradient.
 
@@ -66,6 +121,27 @@ def avg_pool2d(x: Any, kernel_size: Any, stride: Any = None, padding: Any = 0) -
     """
     kernel, stride, padding = pooling("avg_pool2d", kernel_size, stride, padding)
     return unfold(x, kernel, stride, padding, (1, 1)).mean(axis=(1, 2)).swapaxes(0, 1)
+
+
+def adaptive_avg_pool2d(x: Any, output_size: Any) -> Any:
+    """Means over as many windows as are asked for: ``(N, C, H, W) -> (N, C, oh, ow)``, whatever H and W are.
+
+    Window i of n covers the pixels ⌊iH/n⌋ … ⌈(i+1)H/n⌉ - 1, so that neighbours may share some. Raises ValueError for a
+    bad size.
+    """
+    size = pair(output_size, "adaptive_avg_pool2d: output_size", 1)
+    down, across = (means(n, length, x) for n, length in zip(size, x.shape[-2:]))
+    return down @ x @ across.T
+
+
+def means(n: int, length: int, x: Any) -> Any:
+    """The matrix that takes a line of pixels to the means of its n windows, in the dtype and the world of x."""
+    like = x.data if isinstance(x, Tensor) else x
+    matrix = np.zeros((n, length), like.dtype, like=like)
+    for i in range(n):
+        start, end = i * length // n, -(-(i + 1) * length // n)
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
 
 
 def pooling(name: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[tuple[int, int], ...]:
