@@ -162,7 +162,7 @@ class DataLoader:
         for k in range(start, len(self)):
             self._order, self._position = order, k + 1
             yield take(self.dataset, order[k * self.batch_size : (k + 1) * self.batch_size])
-        self._order, self._position = None, 0
+        self._order, self._position, self._resume = None, 0, False
 
     def state_dict(self) -> dict[str, Any]:
         """Where the loader stands: the order of the epoch under way, the batches handed out, its own random state."""

@@ -146,6 +146,8 @@ def fit(
         ``metric(outputs, targets)`` of the whole validation set, as `accuracy`.
     scheduler, scheduler_each
         Its `step()` is called after every ``"epoch"``, or after every ``"step"`` of the optimizer.
+    early_stopping
+        Ends the training when validation has not got better for a while, and goes back to the best epoch.
     callbacks
         Called with the history after every epoch; one that returns True ends the training. What needs the validation
         metric goes here: ``lambda history: plateau.step(history.validation_metric[-1])``.
@@ -190,7 +192,7 @@ def fit(
                 bar.set_postfix_str(history.last())
             if early_stopping is not None:
                 early_stopping.saw_epoch(history, model)
-            if True in [callback(history) for callback in callbacks]:
+            if any([callback(history) is True for callback in callbacks]):  # a list: each is called
                 break
     if early_stopping is not None:
         early_stopping.restore(model)

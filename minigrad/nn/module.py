@@ -18,7 +18,8 @@ Public: `Module`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
@@ -91,11 +92,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly inside, each once."""
-        seen: set[int] = set()
-        for name, value in self.members():
-            if isinstance(value, Module) and id(value) not in seen:
-                seen.add(id(value))
-                yield name, value
+        return once((name, value) for name, value in self.members() if isinstance(value, Module))
 
     def children(self) -> Iterator[Module]:
         """The modules directly inside, each once."""
@@ -103,11 +100,7 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """The module itself (named by the prefix) and all inside it, at any depth, each once, outer before inner."""
-        seen: set[int] = set()
-        for name, module in self._paths(prefix, ()):
-            if id(module) not in seen:
-                seen.add(id(module))
-                yield name, module
+        return once(self._paths(prefix, ()))
 
     def modules(self) -> Iterator[Module]:
         """The module itself and all inside it, each once."""
@@ -120,7 +113,8 @@ class Module:
             if isinstance(value, Module) and value not in above:
                 yield from value._paths(joined(prefix, name), (*above, self))
 
-    def _tensors(self, wanted: Callable[[Module, str, Any], bool]) -> Iterator[tuple[str, Tensor]]:
+    def _tensors(self, wanted: Callable[[Module, str, Any], bool]) -> Iterator[tuple[str, Any]]:
+        """The members that are wanted, of all modules inside, with their paths; one that is shared by each of them."""
         for path, module in self._paths("", ()):
             for name, value in module.members():
                 if wanted(module, name, value):
@@ -128,11 +122,7 @@ class Module:
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """The Parameters inside, with their paths. One that is shared is listed once, under its first name."""
-        seen: set[int] = set()
-        for name, p in self._tensors(is_parameter):
-            if id(p) not in seen:
-                seen.add(id(p))
-                yield name, p  # type: ignore[misc]
+        return once(self._tensors(is_parameter))
 
     def parameters(self) -> Iterator[Parameter]:
         """The Parameters inside, each once: what an optimizer is made with."""
@@ -140,11 +130,7 @@ class Module:
 
     def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """The buffers inside, with their paths, each once."""
-        seen: set[int] = set()
-        for name, b in self._tensors(is_buffer):
-            if id(b) not in seen:
-                seen.add(id(b))
-                yield name, b
+        return once(self._tensors(is_buffer))
 
     def buffers(self) -> Iterator[Tensor]:
         """The buffers inside, each once: saved and moved with the module, not learned (running statistics)."""
@@ -167,10 +153,9 @@ class Module:
     # ------------------------------------------------------------------------------------------- changing all of it
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
-        """Call `fn` with every module inside, inner before outer, and with this one: for initial values."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
+        """Call `fn` with every module inside once, inner before outer, and last with this one: for initial values."""
+        for module in reversed([*self.modules()]):
+            fn(module)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -254,8 +239,13 @@ class Module:
         ValueError
             Naming keys that are missing or unexpected, or a value of another shape.
         TypeError
-            For a value of another dtype, or that is no array. Nothing has been changed then.
+            For a value of another dtype or that is no array, or for no dict. Nothing has been changed then.
         """
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(
+                f"load_state_dict: wanted a dict of Tensors or arrays, got {type(state_dict).__name__} {state_dict!r}; "
+                "mg.load(path) reads one from a file"
+            )
         mine = dict(self._tensors(is_saved))
         keys = LoadedKeys([k for k in mine if k not in state_dict], [k for k in state_dict if k not in mine])
         name = type(self).__name__
@@ -271,7 +261,7 @@ class Module:
             if value.dtype != mine[k].dtype:
                 raise TypeError(
                     f"load_state_dict: {k!r} is {value.dtype}, {name} wants {mine[k].dtype}; "
-                    f"use astype, or {name.lower()}.to(np.{value.dtype})"
+                    f"use astype(np.{mine[k].dtype})"
                 )
         for k, value in values.items():
             mine[k].data[...] = backend.to_device(value, mine[k].device)
@@ -294,6 +284,7 @@ class Module:
         """What `repr` shows of this module itself, between the parentheses."""
         return ""
 
+    @reprlib.recursive_repr()
     def __repr__(self) -> str:
         extra = self.extra_repr()
         inside = [f"({name}): {module!r}" for name, module in self.members() if isinstance(module, Module)]
@@ -322,6 +313,15 @@ class Module:
 
 
 PRIVATE = ("_buffers", "_forward_hooks", "_forward_pre_hooks")
+
+
+def once(pairs: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Names and objects, each object under its first name only."""
+    seen: set[int] = set()
+    for name, x in pairs:
+        if id(x) not in seen:
+            seen.add(id(x))
+            yield name, x
 
 
 def unpacked(name: str, value: Any) -> Iterator[tuple[str, Any]]:

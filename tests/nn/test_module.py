@@ -67,6 +67,7 @@ def test_a_module_that_contains_itself_is_walked_once():
     net = nn.Sequential(nn.Linear(2, 2))
     net.myself = net
     assert len([*net.modules()]) == 2 and len([*net.parameters()]) == 2
+    assert "(myself): ..." in repr(net)
 
 
 def test_train_and_eval_reach_every_module_inside_and_evaluating_restores_each_ones_own_mode():
@@ -120,6 +121,7 @@ def without(state, key):
         (lambda s: s | {"scale": np.ones(4)}, TypeError, ["'scale'", "float64", "float32", "astype"]),
         (lambda s: s | {"heads.a.bias": mg.arange(2)}, TypeError, ["'heads.a.bias'", "int64", "float32"]),
         (lambda s: s | {"heads.a.bias": [1.0, 2.0]}, TypeError, ["'heads.a.bias'", "list"]),
+        (lambda s: "weights.npz", TypeError, ["str 'weights.npz'", "mg.load"]),
     ],
 )
 def test_a_state_dict_that_does_not_fit_is_refused_by_key_and_nothing_has_changed(change, error, words):
@@ -176,7 +178,7 @@ def test_zero_grad_requires_grad_and_apply_reach_everything():
     assert net.requires_grad_().scale.requires_grad
     order = []
     net.apply(lambda m: order.append(type(m).__name__))
-    assert order == ["Linear", "Linear", "Tanh", "Linear", "Sequential", "Linear", "Net"]  # inner before outer
+    assert order == ["Linear", "Linear", "Tanh", "Sequential", "Linear", "Linear", "Net"]  # inner before outer
 
 
 def test_forward_hooks_see_and_may_replace_arguments_and_outputs_until_they_are_removed():
