@@ -6,6 +6,7 @@ Most tests read the DOT text, which needs no `dot`; those that need it are skipp
 import re
 import shutil
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from itertools import combinations
 from typing import NamedTuple
@@ -171,6 +172,23 @@ class Deep(nn.Module):
         return x.mean()
 
 
+class Tied(nn.Module):
+    """One weight, used by two modules inside."""
+
+    def __init__(self):
+        self.there, self.back = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.back.weight = self.there.weight
+
+    def forward(self, x):
+        return self.back(self.there(x))
+
+
+def test_a_leaf_that_two_modules_use_stands_in_the_frame_around_both():
+    model = Tied()
+    seen = picture(lambda: model(mg.ones((1, 3))).sum(), model)
+    assert seen["there.weight"].frames == ("Tied",)
+
+
 def test_what_a_module_did_is_in_its_frame_and_names_are_short_there():
     model = Deep(3, 1)
     seen = picture(lambda: model(mg.ones((2, 3))) * 2.0, model)
@@ -189,6 +207,7 @@ def test_a_module_whose_result_is_not_used_has_no_frame_and_takes_nothing_from_o
     x = mg.ones((1, 2))
     seen = picture(lambda: (used(x), unused(x))[0].sum(), both)
     assert [vertex.frames for vertex in seen.vertices.values()] == [("0: Linear",)] * 3 + [()]
+    assert seen["sum"].frames == ()
     assert seen.caption == "The result does not depend on 1.weight, 1.bias."
 
 
@@ -245,6 +264,7 @@ def test_a_graph_that_was_freed_is_refused():
 # ------------------------------------------------------------------------------------------------------- folding it
 
 
+@cache
 def chain():
     x = leaf(np.ones(3))
     for _ in range(2500):
@@ -252,6 +272,7 @@ def chain():
     return x.sum(), None
 
 
+@cache
 def recurrence():
     w, u, b = leaf(np.eye(4) / 2), leaf(np.ones((4, 3))), leaf(np.zeros(4))
     h = mg.zeros(4, dtype=np.float64)
@@ -260,6 +281,7 @@ def recurrence():
     return h.sum(), {"w": w, "u": u, "b": b}
 
 
+@cache
 def irregular():
     rng = np.random.default_rng(0)
     pool = [leaf(np.ones(3)) for _ in range(20)]
@@ -269,10 +291,12 @@ def irregular():
     return mg.stack(pool[-30:]).sum(), None
 
 
+@cache
 def wide():
     return mg.stack([mg.square(leaf(np.ones(2))) for _ in range(2500)]).sum(), None
 
 
+@cache
 def modules():
     model = Deep(4, 1250)
     x = mg.ones((2, 4))
@@ -324,12 +348,66 @@ def test_leaves_that_each_round_has_of_its_own_are_one_by_argument():
     rounds = [vertex.lines[0] for vertex in seen.vertices.values() if vertex.frames == ("× 98",)]
     assert rounds == ["leaf", "leaf", "add", "multiply"]
 
+    assert all(vertex.lines[1] == "float32" for vertex in seen.vertices.values() if vertex.frames)  # no value
+
+
+def test_a_closed_module_in_a_loop_says_what_is_in_it_in_one_round():
+    loss, model = modules()
+    assert picture(loss, model, limit=8)["inner: Linear"].lines[1:] == [
+        "→ (2, 4) float32", "linear", "2 leaves, 20 numbers",
+    ]  # fmt: skip
+
+
+def test_what_comes_to_a_loop_from_outside_is_no_arrow_to_the_next_round():
+    x = leaf(1.0)
+    outside = [f(x) for f in (mg.sin, mg.cos, mg.exp, mg.tanh, mg.sinh, mg.cosh)]
+    total = mg.square(x)
+    for y in outside:
+        total = total + y
+    seen = picture(total, limit=10)
+    assert seen.dashed == [("add × 5", "add × 5", "x")]
+    assert {start for start, end, _ in seen.arrows if end == "add × 5"} == {
+        "square",
+        "sin",
+        "cos",
+        "exp",
+        "tanh",
+        "sinh",
+    }
+
 
 def test_leaves_of_one_op_are_one_where_there_are_many():
     loss, _ = wide()
     assert [vertex.lines[0] for vertex in picture(loss).vertices.values()] == [
         "leaf × 2500", "square × 2500", "expand_dims × 2500", "concatenate", "sum",
     ]  # fmt: skip
+
+
+def test_many_leaves_of_one_op_are_one_and_few_stay_apart():
+    many, a, b = [leaf([1.0]) for _ in range(100)], leaf([1.0]), leaf([2.0])
+    seen = picture(mg.concatenate(many) * (a - b))
+    assert sorted(vertex.lines[0] for vertex in seen.vertices.values()) == [
+        "concatenate", "leaf", "leaf", "leaf × 100", "multiply", "subtract",
+    ]  # fmt: skip
+
+
+class Irregular(nn.Module):
+    def forward(self):
+        return irregular()[0]
+
+
+def test_of_a_module_without_a_pattern_the_middle_is_left_out_and_the_rest_is_shown():
+    model = Irregular()
+    seen = picture(model, model)
+    assert [vertex.frames for vertex in seen.vertices.values() if vertex.lines[0] == "…"] == [("Irregular",)]
+    assert len(seen.vertices) > 20
+
+
+def test_stretches_are_shortened_until_the_limit_holds():
+    x = mg.ones((1, 2))
+    for k in range(2, 32):  # no two layers of the same shape
+        x = F.linear(x, leaf(np.ones((k + 1, k))), leaf(np.ones(k + 1)))
+    assert len(picture(x, limit=12).vertices) <= 12
 
 
 def test_the_middle_of_what_has_no_pattern_is_left_out():
