@@ -12,7 +12,7 @@ PYTEST := $(PINNED) MPLBACKEND=agg $(PY) -m pytest --numprocesses=auto --maxproc
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help train test test-slow bench lint types format clean
+.PHONY: help train test test-slow bench docs lint types format clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,17 @@ test-slow: $(VENV)/dev.stamp ## the long runs
 bench: $(VENV)/dev.stamp ## time the engine against NumPy by hand (and PyTorch, where it is installed)
 	$(PINNED) $(PY) tests/benchmarks/bench.py
 
+# The examples that the pages show: what they print goes into a file, beside the pictures that they draw.
+SHOWN := xor_from_scratch digits moons deep_plain_vs_residual char_lm
+
+docs: $(VENV)/docs.stamp $(SHOWN:%=examples/output/%.txt) ## the book: docs/_build/html/index.html (warnings are errors, nothing is fetched)
+	$(PY) -m sphinx --fail-on-warning --keep-going --quiet docs docs/_build/html
+	@echo "The book is in docs/_build/html/index.html"
+
+examples/output/%.txt: examples/%.py | $(VENV)/docs.stamp
+	@mkdir -p $(@D)
+	$(PINNED) $(PY) $< >$@
+
 lint: $(VENV)/dev.stamp ## ruff: rules and layout, nothing changed
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -41,7 +52,7 @@ format: $(VENV)/dev.stamp ## ruff: mend what it can, lay the code out
 	$(PY) -m ruff format .
 
 clean: ## remove the environment and all that was generated
-	rm -rf $(VENV) build dist docs/_build *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist docs/_build examples/output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment. A stamp NAME.stamp says that this checkout, with its extra NAME, was installed to the end; it is older

@@ -10,7 +10,7 @@ project = "minigrad"
 author = "the minigrad authors"
 copyright = author  # the licence is MIT, see LICENSE
 
-# mathml, derivatives and public_names are ours, in docs/extensions
+# those without a dot are ours, in docs/extensions, but for myst_parser
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -19,6 +19,7 @@ extensions = [
     "mathml",
     "derivatives",
     "public_names",
+    "stories",
 ]
 exclude_patterns = ["_build"]
 

@@ -1,6 +1,6 @@
 """How little does it take to learn? XOR on raw Tensors: no layers, no optimizer, the update step written by hand.
 
-python examples/xor_from_scratch.py
+    python examples/xor_from_scratch.py
 """
 
 import minigrad as mg

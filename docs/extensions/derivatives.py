@@ -12,8 +12,9 @@ import importlib
 import inspect
 
 from docutils import nodes
-from minigrad.explain import rule_text
 from sphinx.util.docutils import SphinxDirective
+
+from minigrad.explain import rule_text
 
 
 class Derivatives(SphinxDirective):

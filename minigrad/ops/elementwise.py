@@ -99,10 +99,12 @@ def _zero(x: Any) -> Any:
 
 
 def _zeros_like(a: Any) -> Any:
+    """Zeros of the shape and dtype of a."""
     return np.zeros(a.shape, a.dtype, like=a)
 
 
 def _ones_like(a: Any) -> Any:
+    """Ones of the shape and dtype of a."""
     return np.ones(a.shape, a.dtype, like=a)
 
 
