@@ -1,6 +1,8 @@
 """How little does it take to learn? XOR on raw Tensors: no layers, no optimizer, the update step written by hand.
 
     python examples/xor_from_scratch.py
+
+XOR is the least that no single layer can do; eight tanh units between input and output are enough.
 """
 
 import minigrad as mg
