@@ -48,6 +48,7 @@ def cross_entropy(
     x: Any,
     target: Any,
     weight: Any = None,
+    *,
     ignore_index: int = -100,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
@@ -96,7 +97,7 @@ def cross_entropy(
     return reduce(log_loss(x, p), reduction, "cross_entropy", total)
 
 
-def nll_loss(x: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+def nll_loss(x: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-x[target], where x are log-probabilities, as `log_softmax` gives them. Arguments as for `cross_entropy`."""
     x, target, kept = classes_last("nll_loss", x, target, ignore_index)
     losses, total = -take_along_axis(x, target[..., None], axis=-1)[..., 0], None
@@ -145,25 +146,26 @@ def class_weights(name: str, weight: Any, x: Any) -> Any:
 
 def check_same(name: str, x: Any, target: Any) -> None:
     """Refuse a target of another shape, which would broadcast, or another dtype, which would make all of it float64."""
-    if np.shape(x) != np.shape(target):
-        raise ValueError(f"{name}: input {np.shape(x)} and target {np.shape(target)} differ in shape")
+    shape = getattr(target, "shape", target)
+    if x.shape != shape:
+        raise ValueError(f"{name}: the input has shape {x.shape}, the target {shape}; they must be equal")
     if x.dtype != target.dtype:
         raise TypeError(f"{name}: the input is {x.dtype}, the target {target.dtype}; use target.astype(np.{x.dtype})")
 
 
-def mse_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)², averaged over all elements. Raises ValueError or TypeError where shapes or dtypes differ."""
     check_same("mse_loss", x, target)
     return reduce(np.square(x - target), reduction, "mse_loss")
 
 
-def l1_loss(x: Any, target: Any, reduction: str = "mean") -> Any:
+def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """|x - target|, with derivative 0 where they are equal. Raises as `mse_loss`."""
     check_same("l1_loss", x, target)
     return reduce(np.absolute(x - target), reduction, "l1_loss")
 
 
-def huber_loss(x: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+def huber_loss(x: Any, target: Any, *, reduction: str = "mean", delta: float = 1.0) -> Any:
     """½ d² where |d| <= delta, else delta (|d| - ½ delta), with d = x - target (Huber 1964). Raises as `mse_loss`."""
     check_same("huber_loss", x, target)
     if delta <= 0:
@@ -182,7 +184,7 @@ def _clamped_log(x: Any) -> Any:
 clamped_log = op(_clamped_log, x=lambda g, x: g / np.maximum(x, 1e-12))
 
 
-def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+def binary_cross_entropy(x: Any, target: Any, weight: Any = None, *, reduction: str = "mean") -> Any:
     """-(t log x + (1 - t) log(1 - x)) for probabilities x in [0, 1] and targets t, 0 or 1 or between.
 
     A logarithm is never below -100, so that a loss at 0 and 1 is finite. `weight` is of each element, and the mean is
@@ -194,7 +196,7 @@ def binary_cross_entropy(x: Any, target: Any, weight: Any = None, reduction: str
 
 
 def binary_cross_entropy_with_logits(
-    x: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+    x: Any, target: Any, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """`binary_cross_entropy` of sigmoid(x), without overflow at any x.
 

@@ -58,6 +58,7 @@ def batch_norm(
     weight: Any = None,
     bias: Any = None,
     training: bool = False,
+    *,
     eps: float = 1e-5,
 ) -> Any:
     """(x - mean) / √(var + eps) · weight + bias, each channel by its own: ``(N, C)`` or ``(N, C, ...)``.

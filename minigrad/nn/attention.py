@@ -67,6 +67,8 @@ class MultiheadAttention(Module):
         """
         for x in (query, key, value):
             check_input("MultiheadAttention", x, self.in_proj_weight, self.embed_dim)
+            if x.ndim != 3:
+                raise ValueError(f"MultiheadAttention: wanted inputs with 3 axes, got {x.shape}")
         if not self.batch_first:
             query, key, value = (x.swapaxes(0, 1) for x in (query, key, value))
         q, k, v = (self.heads(x, part) for part, x in enumerate((query, key, value)))

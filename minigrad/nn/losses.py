@@ -32,7 +32,7 @@ class NLLLoss(Loss):
         self.ignore_index = ignore_index
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.nll_loss(x, target, self.weight, self.ignore_index, self.reduction)
+        return F.nll_loss(x, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction)
 
 
 class CrossEntropyLoss(NLLLoss):
@@ -45,21 +45,28 @@ class CrossEntropyLoss(NLLLoss):
         self.label_smoothing = label_smoothing
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.cross_entropy(x, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing)
+        return F.cross_entropy(
+            x,
+            target,
+            self.weight,
+            ignore_index=self.ignore_index,
+            reduction=self.reduction,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 class MSELoss(Loss):
     """(x - target)²."""
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.mse_loss(x, target, self.reduction)
+        return F.mse_loss(x, target, reduction=self.reduction)
 
 
 class L1Loss(Loss):
     """|x - target|."""
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.l1_loss(x, target, self.reduction)
+        return F.l1_loss(x, target, reduction=self.reduction)
 
 
 class HuberLoss(Loss):
@@ -70,7 +77,7 @@ class HuberLoss(Loss):
         self.delta = delta
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.huber_loss(x, target, self.reduction, self.delta)
+        return F.huber_loss(x, target, reduction=self.reduction, delta=self.delta)
 
 
 class BCELoss(Loss):
@@ -83,7 +90,7 @@ class BCELoss(Loss):
         self.register_buffer("weight", weight)
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.binary_cross_entropy(x, target, self.weight, self.reduction)
+        return F.binary_cross_entropy(x, target, self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(Loss):
@@ -98,4 +105,6 @@ class BCEWithLogitsLoss(Loss):
         self.register_buffer("pos_weight", pos_weight)
 
     def forward(self, x: Any, target: Any) -> Any:
-        return F.binary_cross_entropy_with_logits(x, target, self.weight, self.reduction, self.pos_weight)
+        return F.binary_cross_entropy_with_logits(
+            x, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
+        )

@@ -85,7 +85,7 @@ class BatchNorm(Module):
         if mine is not None:
             check_input(type(self).__name__, x, mine)
         by_batch = self.training or self.running_mean is None
-        z = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, self.eps)
+        z = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, eps=self.eps)
         if self.training and not statistics.frozen:
             self.track(plain_key(x))
         return z

@@ -22,9 +22,9 @@ State = tuple[Any, ...]  # (h,), or for the LSTM (h, c); each (N, hidden_size)
 class Recurrent(Module):
     """What the three share: the walk over time, layers and directions. A subclass writes one step of it, `cell`.
 
-    ``x (L, N, input_size), state -> output (L, N, D * hidden_size), state``; with `batch_first` x and output begin
+    ``x (L, N, input_size), hx -> output (L, N, D * hidden_size), state``; with `batch_first` x and output begin
     (N, L, ...). D is 2 if `bidirectional`: a second walk, from the end to the beginning, whose output is set beside the
-    first's. The state is h, or (h, c), each ``(D * num_layers, N, hidden_size)``, and zeros unless given; the one
+    first's. The state `hx` is h, or (h, c), each ``(D * num_layers, N, hidden_size)``, and zeros unless given; the one
     returned is that after the last step. `dropout` is applied, in training, to the output of every layer but the last.
 
     Parameters are named as PyTorch's: ``weight_ih_l0``, ``weight_hh_l0``, ``bias_ih_l0``, ``bias_hh_l0``, then
@@ -71,14 +71,14 @@ class Recurrent(Module):
         """One step: the state after the input x, which comes multiplied by its weights already."""
         raise NotImplementedError
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Any, Any]:
+    def forward(self, x: Any, hx: Any = None) -> tuple[Any, Any]:
         name = type(self).__name__
         check_input(name, x, self.weight_ih_l0, self.input_size)
-        if x.ndim != 3:
+        if x.ndim != 3 or 0 in x.shape:
             raise ValueError(f"{name}: wanted an input with 3 axes, of time, batch and features; got {x.shape}")
         if self.batch_first:
             x = x.swapaxes(0, 1)
-        before = iter(self.start(x, state))
+        before = iter(self.start(x, hx))
         after: list[State] = []
         for layer in range(self.num_layers):
             if layer > 0:
@@ -98,13 +98,13 @@ class Recurrent(Module):
         last = tuple(stack(part) for part in zip(*after))
         return x.swapaxes(0, 1) if self.batch_first else x, last if self.parts > 1 else last[0]
 
-    def start(self, x: Any, state: Any) -> list[State]:
+    def start(self, x: Any, hx: Any) -> list[State]:
         """The state before the first step, by layer and direction. Raises ValueError or TypeError for a bad one."""
         shape = (self.num_layers * len(self.walks), x.shape[1], self.hidden_size)
-        if state is None:
+        if hx is None:
             zeros = creation.zeros(shape[1:], x.dtype, device=self.weight_ih_l0.device)
             return [(zeros,) * self.parts] * shape[0]
-        parts = state if isinstance(state, tuple) else (state,)
+        parts = hx if isinstance(hx, tuple) else (hx,)
         if len(parts) != self.parts or any(part.shape != shape for part in parts):
             wanted = "a state" if self.parts == 1 else "a pair of states"
             raise ValueError(f"{type(self).__name__}: wanted {wanted} of shape {shape}, got {[p.shape for p in parts]}")
@@ -155,8 +155,8 @@ class RNN(Recurrent):
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter & Schmidhuber 1997), with the forget gate of Gers et al. 2000.
 
-    The gates i, f, g, o are W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh, through tanh for g and sigmoid for the others; then
-    cₜ = f cₜ₋₁ + i g and hₜ = o tanh(cₜ). Arguments and shapes: see `Recurrent`.
+    The gates i, f, u, o are W_ih xₜ + b_ih + W_hh hₜ₋₁ + b_hh, through tanh for u and sigmoid for the others; then
+    cₜ = f cₜ₋₁ + i u and hₜ = o tanh(cₜ). Arguments and shapes: see `Recurrent`.
     """
 
     gates, parts = 4, 2

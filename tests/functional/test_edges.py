@@ -80,13 +80,15 @@ def test_binary_cross_entropy_with_logits_neither_overflows_nor_loses_digits(x):
 def test_huber_is_a_parabola_at_0_and_has_slope_delta_beyond():
     x = leaf([0.0, 0.5, 2.0, -5.0])
     zero = mg.zeros(4, np.float64)
-    (g,) = mg.grad(F.huber_loss(x, zero, "sum", delta=2.0), x, create_graph=True)
+    (g,) = mg.grad(F.huber_loss(x, zero, reduction="sum", delta=2.0), x, create_graph=True)
     assert g.data.tolist() == [0, 0.5, 2.0, -2.0]
     assert mg.grad(g.sum(), x)[0].data.tolist()[:2] == [1, 1]
 
 
 def test_the_absolute_loss_has_gradient_0_where_it_is_right():
-    assert value_and_gradient(lambda x: F.l1_loss(x, mg.zeros(2, np.float64), "sum"), leaf([0.0, 3.0]))[1].tolist() == [
+    assert value_and_gradient(lambda x: F.l1_loss(x, mg.zeros(2, np.float64), reduction="sum"), leaf([0.0, 3.0]))[
+        1
+    ].tolist() == [
         0,
         1,
     ]

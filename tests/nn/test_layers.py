@@ -66,6 +66,7 @@ REFUSED = [  # the layer, a bad input for it, the error, and words that its mess
     (lambda: nn.LSTM(3, 4),               lambda: mg.ones((5, 2, 4)),         ValueError, ["LSTM", "(..., 3)"]),
     (lambda: nn.GRU(3, 4),                lambda: mg.ones((5, 3)),            ValueError, ["GRU", "3 axes"]),
     (lambda: nn.RNN(3, 4),                lambda: mg.ones((5, 2, 3), F64),    TypeError,  ["RNN", "float64"]),
+    (lambda: nn.RNN(3, 4),                lambda: mg.ones((0, 2, 3)),         ValueError, ["RNN", "(0, 2, 3)"]),
     (lambda: nn.Flatten(2, 1),            lambda: mg.ones((2, 3, 4)),         ValueError, ["Flatten", "start_dim=2", "end_dim=1"]),
 ]
 ARGUMENTS = [  # a bad construction, the error, and words
@@ -290,6 +291,14 @@ def test_a_mask_may_be_per_head_and_added():
     assert (weights.data[0, 1, :, 0] == 0).all() and (weights.data[0, 0, :, 0] > 0).all()
     added = mg.tensor(np.where(blocked, -np.inf, 0).astype(np.float32))
     np.testing.assert_array_equal(layer(x, x, x, attn_mask=added, average_attn_weights=False)[1].data, weights.data)
+
+
+def test_attention_refuses_inputs_without_a_batch_or_of_another_width():
+    layer, x = nn.MultiheadAttention(4, 2), mg.ones((3, 1, 4))
+    with pytest.raises(ValueError, match=r"3 axes, got \(3, 4\)"):
+        layer(x, x[:, 0], x)
+    with pytest.raises(ValueError, match=r"\(..., 4\), got \(3, 1, 5\)"):
+        layer(x, x, mg.ones((3, 1, 5)))
 
 
 def test_attention_dropout_acts_in_training_only():
