@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import engine
-from .backend import as_array, is_array
+from .backend import as_array, device_of, is_array
 from .row import Row
 from .tensor import Tensor, tensor
 
@@ -26,14 +26,23 @@ def operand(x: Any, row: Row) -> Any:
     """What stands beside a Tensor without being one: a list becomes an array, a scalar stays, the rest is refused."""
     if isinstance(x, (list, tuple)):
         return tensor(x).data
-    if isinstance(x, (int, float, np.generic)) or is_array(x) or x is None:
+    if x is None or isinstance(x, (int, float, np.generic)) or is_array(x):
         return x
     raise TypeError(f"{row.name}: cannot compute with {type(x).__name__} {x!r}; wanted a Tensor, an array or a number")
 
 
 def refuse_operands(error: Exception, row: Row, values: list[Any]) -> NoReturn:
-    """NumPy's error again, with the names and shapes of the arguments."""
-    shapes = ", ".join(f"{n}: {v.dtype}{list(v.shape)}" for n, v in zip(row.names, values) if is_array(v))
+    """NumPy's error again, with the names and shapes of the arguments; or, where they are apart, with their devices."""
+    if row.variadic:
+        named = [*((f"{row.names[0]}[{i}]", v) for i, v in enumerate(values[0])), *zip(row.names[1:], values[1:])]
+    else:
+        named = [*zip(row.names, values)]
+    arrays = [(name, v) for name, v in named if is_array(v)]
+    devices = {name: device_of(v) for name, v in arrays}
+    if len({*devices.values()}) > 1:
+        where = ", ".join(f"{name} is on {device}" for name, device in devices.items())
+        raise ValueError(f"{row.name}: {where}; bring them together first, as with x.to({max(devices.values())!r})")
+    shapes = ", ".join(f"{name}: {v.dtype}{list(v.shape)}" for name, v in arrays)
     kinds = (np.linalg.LinAlgError, np.exceptions.AxisError, IndexError, TypeError, ValueError)
     kind = next(kind for kind in kinds if isinstance(error, kind))
     raise kind(f"{row.name}({shapes}): {error}") from error
@@ -45,19 +54,20 @@ def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
         grad = Tensor(as_array(grad))
     grad = as_array(grad)
     if grad.shape != parent.shape:
-        padded = (1,) * (grad.ndim - len(parent.shape)) + parent.shape
-        stretched = tuple(k for k, n in enumerate(padded) if n == 1)
-        if len(padded) != grad.ndim or any(n != grad.shape[k] for k, n in enumerate(padded) if n != 1):
+        lead = grad.ndim - len(parent.shape)
+        stretched = [k for k in range(grad.ndim) if k < lead or parent.shape[k - lead] == 1]
+        total = as_array(grad.sum(axis=tuple(stretched), keepdims=True))
+        if total.shape[max(lead, 0) :] != parent.shape:
             raise ValueError(
                 f"op({node.row.name}): a rule returned shape {grad.shape} for an argument of {parent.shape}"
             )
-        grad = as_array(grad.sum(axis=stretched)).reshape(parent.shape)
+        grad = total.reshape(parent.shape)
     return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)
 
 
 def is_new(grad: Any, g: Any, values: list[Any]) -> bool:
     """Does nothing else refer to the array a rule returned? If so, it may become a leaf's `.grad` without a copy."""
-    return is_array(grad) and grad.base is None and grad is not g and all(grad is not v for v in values)
+    return is_array(grad) and grad.base is None and id(grad) not in map(id, (g, *values))
 
 
 def lift(node: Node) -> list[Any]:
@@ -126,8 +136,9 @@ def complete(leaf: Any, g: Any) -> None:
     if tensor is not None:
         g = g if isinstance(g, Tensor) else Tensor(g)
         tensor._grad = g if tensor._grad is None else tensor._grad + g
-        for hook in [*(leaf.accumulated_hooks or {}).values()]:
-            hook(tensor)
+        if leaf.accumulated_hooks:
+            for hook in [*leaf.accumulated_hooks.values()]:
+                hook(tensor)
 
 
 def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[Node, Any]:
@@ -137,7 +148,8 @@ def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[No
     if gradient is None:
         if output.size != 1:
             raise RuntimeError(f"{name}: the output has shape {output.shape}, not one element: give its gradient too")
-        gradient = np.ones(output.shape, output.dtype, like=output.data)
+        seed = np.ones(output.shape, output.dtype, like=output.data)
+        return output.node, Tensor(seed) if create_graph else seed
     if not isinstance(gradient, Tensor):
         gradient = Tensor(as_array(operand(gradient, output.node.row)))
     if gradient.shape != output.shape:

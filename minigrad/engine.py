@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
+from numpy import ndarray
 
 from . import chores
 from .backend import as_array
@@ -164,7 +164,7 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
             z = compute(*values)
         except (TypeError, ValueError, IndexError) as error:
             chores.refuse_operands(error, row, values)
-        if z.__class__ is not np.ndarray:
+        if z.__class__ is not ndarray:
             z = as_array(z)
         kind = z.dtype.kind
         if kind not in "fiub":
@@ -256,7 +256,7 @@ def differentiate(seeds: Any, plan: Any, wanted: set[Node], create_graph: bool, 
                 if parent not in useful:
                     continue
                 grad = step(g, values)
-                if grad.__class__ is not np.ndarray or grad.shape != parent.shape or grad.dtype is not parent.dtype:
+                if grad.__class__ is not ndarray or grad.shape != parent.shape or grad.dtype is not parent.dtype:
                     grad = chores.fit(grad, node, parent, create_graph)
                 if watcher is not None:
                     watcher.differentiated(node, parent, g, grad)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
+from numpy import ndarray
 
 from . import backend, engine
 from .backend import is_array
@@ -33,6 +34,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
         Convert to this dtype.
     requires_grad
         Record what is computed from it, so that `backward` fills its `.grad`.
+    device
+        Where it is to lie: ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; where `data` lie unless said.
 
     Raises
     ------
@@ -41,6 +44,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False, device: st
         gradient is asked of integers or booleans.
     ValueError
         For a ragged list, or an unknown device.
+    ImportError, RuntimeError
+        For a GPU, where CuPy is missing or finds none.
 
     Examples
     --------
@@ -95,7 +100,7 @@ class Tensor:
     __slots__ = ("__weakref__", "_grad", "data", "node")
 
     def __init__(self, data: Any, node: engine.Node | None = None) -> None:
-        if data.__class__ is not np.ndarray and not is_array(data):
+        if data.__class__ is not ndarray and not is_array(data):
             raise TypeError(f"Tensor: wraps an array, got {type(data).__name__}; use mg.tensor")
         self.data = data
         self.node = node
@@ -107,7 +112,7 @@ class Tensor:
     ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
     size = property(lambda self: self.data.size, doc="Number of elements.")
     dtype = property(lambda self: self.data.dtype, doc="Type of the elements.")
-    device = property(lambda self: backend.device_of(self.data), doc="Where the data lie: 'cpu'.")
+    device = property(lambda self: backend.device_of(self.data), doc="Where the data lie: 'cpu', 'cuda:0'.")
 
     @property
     def is_leaf(self) -> bool:
@@ -163,7 +168,7 @@ class Tensor:
         return Tensor(self.data)
 
     def numpy(self) -> Any:
-        """The data as a NumPy array, not copied where they are on the CPU."""
+        """The data as a NumPy array, not copied where they are on the CPU; from a GPU a copy, that is waited for."""
         return backend.to_device(self.data, "cpu")
 
     def item(self) -> Any:
@@ -195,16 +200,14 @@ class Tensor:
                 "cannot make an array of a Tensor that needs a gradient: its graph would be lost; "
                 "use x.detach().numpy(), or mg.stack for a list of Tensors"
             )
+        if self.device != "cpu":
+            raise TypeError(f"cannot make an array of a Tensor on {self.device}; x.numpy() copies it to the CPU")
         return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     def __reduce__(self) -> Any:
         if self.node is not None and not self.is_leaf:
             raise TypeError(f"cannot copy or pickle what {self.node.row.name!r} made, with its graph; use x.detach()")
         return rebuild, (type(self), self.data, self.requires_grad, self._grad), getattr(self, "__dict__", None)
-
-    def to(self, device: str) -> Tensor:
-        """The same values on another device; itself where it is there already."""
-        return self if backend.device_of(self.data) == device else Tensor(backend.to_device(self.data, device))
 
     # ------------------------------------------------------------------------------------------------ gradients
 
@@ -366,6 +369,7 @@ class Tensor:
         def std(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor: ...
         def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
         def swapaxes(self, axis1: int, axis2: int) -> Tensor: ...
+        def to(self, device: str) -> Tensor: ...
         def take(self, indices: Any, axis: int | None = None) -> Tensor: ...
         def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor: ...
         def transpose(self, *axes: Any) -> Tensor: ...
