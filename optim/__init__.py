@@ -14,8 +14,10 @@ from . import averages, landscape, lr_scheduler, trajectory
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .averaged import Averaged
+from .kfac import KFAC
 from .lamb import LAMB
 from .lookahead import Lookahead
+from .natural_gradient import NaturalGradient
 from .newton import Newton, newton_minimum, newton_root
 from .optimizer import Optimizer
 from .quasi_newton import BFGS, LBFGS
@@ -26,7 +28,7 @@ from .sgd import NAG, SGD
 from .wrapper import Wrapper
 
 __all__ = [
-    "BFGS", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead", "Newton",
-    "Optimizer", "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler", "newton_minimum", "newton_root",
-    "trajectory",
+    "BFGS", "KFAC", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead",
+    "NaturalGradient", "Newton", "Optimizer", "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler",
+    "newton_minimum", "newton_root", "trajectory",
 ]  # fmt: skip

@@ -74,13 +74,18 @@ class Objective:
         """One array per parameter, as one vector."""
         return np.concatenate([*arrays], axis=None)
 
-    def move(self, x: Any) -> None:
-        """Let the parameters be x."""
+    def split(self, v: Any) -> Iterator[Any]:
+        """A vector's part for each parameter, in its shape."""
         start = 0
         for p in self.params:
-            p.data[...] = x[start : start + p.size].reshape(p.shape)
-            p.mark_changed()
+            yield v[start : start + p.size].reshape(p.shape)
             start += p.size
+
+    def move(self, x: Any) -> None:
+        """Let the parameters be x."""
+        for p, part in zip(self.params, self.split(x)):
+            p.data[...] = part
+            p.mark_changed()
 
 
 class SecondOrder(Optimizer):
