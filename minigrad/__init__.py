@@ -20,4 +20,4 @@ from .ops import absolute as abs
 from .saving import CheckpointError, load, save
 from .tensor import Tensor, tensor
 
-from . import data, graph, nn, training  # isort: skip (what is built of all the above)
+from . import cuda, data, graph, nn, training  # isort: skip (what is built of all the above)

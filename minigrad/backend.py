@@ -1,13 +1,17 @@
 """The ground floor: which array library holds the numbers, on which device, from which random stream.
 
-Public: `default_dtype`, `set_default_dtype`, `manual_seed`, `get_rng_state`, `set_rng_state`, `generator`.
+Public: `default_dtype`, `set_default_dtype`, `manual_seed`, `get_rng_state`, `set_rng_state`, `generator`, `uniform`;
+`is_array`, `as_array`, `device_of`, `to_device`, `add_at`; `World`, `register`.
 
 The one idea: a *world* is an array type. NumPy's own dispatch (``np.sin(array)``, ``np.zeros(n, like=array)``) already
-finds the right library for an array, so the rest of minigrad only asks here what that dispatch does not carry.
+finds the right library for an array, so the rest of minigrad only asks here what that dispatch does not carry. No other
+file names CuPy, and CuPy is imported when the first array goes to a GPU.
 """
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 from typing import Any
 
@@ -35,7 +39,7 @@ def keep_freed_memory() -> None:
 
 def is_array(x: Any) -> bool:
     """Is x an array of any world (and not a Tensor, a scalar or a list)?"""
-    return isinstance(x, ARRAY_TYPES)
+    return isinstance(x, ARRAY_TYPES) or (type(x).__module__ == "cupy" and isinstance(x, world_of(x).array))
 
 
 def as_array(x: Any) -> Any:
@@ -43,16 +47,153 @@ def as_array(x: Any) -> Any:
     return np.asarray(x) if isinstance(x, (np.generic, float, int)) else x
 
 
+# ------------------------------------------------------------------------------------------------------------- devices
+
+
+class World:
+    """Arrays that do not lie in the host's memory, and what NumPy's dispatch does not do with them.
+
+    `name` is what its devices are called (``"cuda"``, also with a number, ``"cuda:1"``), `array` its arrays' type. A
+    subclass says where an array lies, and how it gets there and back.
+    """
+
+    name: str
+    array: type
+
+    def device_of(self, array: Any) -> str:
+        """Name and number, ``"cuda:0"``."""
+        raise NotImplementedError
+
+    def put(self, array: np.ndarray, number: int | None) -> Any:
+        """A copy of a NumPy array on the device of that number; None is the current one."""
+        raise NotImplementedError
+
+    def get(self, array: Any) -> np.ndarray:
+        """A copy as a NumPy array. Waits until all that is under way on the device is done."""
+        raise NotImplementedError
+
+    def add_at(self, array: Any, key: Any, values: Any) -> None:
+        """What ``np.add.at`` does."""
+        raise NotImplementedError
+
+
+class CuPy(World):
+    """NVIDIA's GPUs, through CuPy. Raises ImportError where CuPy is missing, RuntimeError where it finds no GPU."""
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        try:
+            import cupy
+        except ImportError as error:
+            raise ImportError(
+                "a device 'cuda' needs CuPy: pip install 'minigrad-course[gpu]' for CUDA 12, or "
+                f"'minigrad-course[gpu-cuda13]' for CUDA 13 ({error})"
+            ) from error
+        try:
+            self.count = int(cupy.cuda.runtime.getDeviceCount())
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise RuntimeError(
+                f"a device 'cuda' needs an NVIDIA GPU and its driver; CuPy is installed, but finds none: {error}"
+            ) from error
+        self.cupy = cupy
+        self.array = cupy.ndarray
+
+    def device_of(self, array: Any) -> str:
+        return f"cuda:{array.device.id}"
+
+    def put(self, array: np.ndarray, number: int | None) -> Any:
+        if number is not None and number >= self.count:
+            raise ValueError(f"there is no device 'cuda:{number}'; CuPy finds {self.count}")
+        with contextlib.nullcontext() if number is None else self.cupy.cuda.Device(number):
+            return self.cupy.asarray(array)
+
+    def get(self, array: Any) -> np.ndarray:
+        return array.get()
+
+    def add_at(self, array: Any, key: Any, values: Any) -> None:
+        array.scatter_add(key, values)  # np.add.at reaches CuPy (14.2) only with one array as key, not with a tuple
+
+
+WORLDS: dict[str, World] = {}  # all but NumPy, by name
+
+
+def register(world: World) -> None:
+    """Let a world's arrays be arrays of minigrad, and its devices be known by its name."""
+    global ARRAY_TYPES
+    WORLDS[world.name] = world
+    ARRAY_TYPES = (np.ndarray, *(w.array for w in WORLDS.values()))
+
+
+def world_named(name: str) -> World:
+    """The world of that name. CuPy registers itself here, when it is first asked for."""
+    if name == CuPy.name and name not in WORLDS:
+        register(CuPy())
+    return WORLDS[name]
+
+
+def world_of(array: Any) -> World:
+    """The world that an array, not NumPy's, belongs to."""
+    for world in WORLDS.values():
+        if isinstance(array, world.array):
+            return world
+    return world_named(CuPy.name)
+
+
+def place(device: str) -> tuple[str, int | None]:
+    """A device's world and number: ``"cuda:1"`` is ("cuda", 1). Raises ValueError for one that cannot be read."""
+    name, colon, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if name not in ("cpu", CuPy.name, *WORLDS) or (colon and (name == "cpu" or not number.isdecimal())):
+        raise ValueError(f"unknown device {device!r}; wanted 'cpu', 'cuda', or 'cuda:1' for one of several GPUs")
+    return name, int(number) if colon else None
+
+
+def check_device(device: str) -> None:
+    """Raise, as `to_device` would, where a device cannot be had."""
+    name, _ = place(device)
+    if name != "cpu":
+        world_named(name)
+
+
 def device_of(array: Any) -> str:
-    """``"cpu"`` for NumPy's arrays."""
-    return "cpu"
+    """``"cpu"`` for NumPy's arrays, ``"cuda:0"`` for those on the first GPU."""
+    return "cpu" if isinstance(array, np.ndarray) else world_of(array).device_of(array)
+
+
+def is_there(array: Any, device: str) -> bool:
+    """Does an array lie on a device? ``"cuda"`` is any one GPU. Raises ValueError for a name that is no device's."""
+    name, number = place(device)
+    here = device_of(array)
+    return here == device or (number is None and here.partition(":")[0] == name)
 
 
 def to_device(array: Any, device: str) -> Any:
-    """The same numbers as an array on `device`. Raises ValueError for a device that is not here."""
-    if device == "cpu":
+    """The same numbers as an array on `device`; the array itself where it is there. ``"cuda"`` is any one GPU.
+
+    Raises
+    ------
+    ValueError
+        For a name that is no device's.
+    ImportError, RuntimeError
+        Where CuPy is missing, or finds no GPU.
+    """
+    if is_there(array, device):
         return array
-    raise ValueError(f"to: unknown device {device!r}; this version of minigrad computes on 'cpu'")
+    name, number = place(device)
+    world = None if name == "cpu" else world_named(name)
+    host = array if isinstance(array, np.ndarray) else world_of(array).get(array)
+    return host if world is None else world.put(host, number)
+
+
+def add_at(array: Any, key: Any, values: Any) -> None:
+    """``array[key] += values`` in which an element that the key names twice gets both."""
+    if isinstance(array, np.ndarray):
+        np.add.at(array, key, values)
+    else:
+        world_of(array).add_at(array, key, values)
+
+
+# ----------------------------------------------------------------------------------------------------- dtype and chance
 
 
 def default_dtype() -> np.dtype:
@@ -80,6 +221,27 @@ def manual_seed(seed: int) -> None:
     if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
         raise ValueError(f"manual_seed: got {seed!r}, wanted an integer >= 0")
     _generator = np.random.default_rng(int(seed))
+
+
+def uniform(shape: tuple[int, ...], like: Any) -> Any:
+    """Numbers of float32 uniform in [0, 1), in the world and on the device of `like`; nothing is moved there.
+
+    On a device they are made there, of one integer drawn from the stream: number i is `mixed` of that integer and i. So
+    one seed, and one state to save, serves all worlds. (The state of CuPy's own generators cannot be read.)
+    """
+    if isinstance(like, np.ndarray):
+        return _generator.random(shape, np.float32)
+    key = _generator.integers(2**64, dtype=np.uint64)
+    numbers = mixed(np.arange(math.prod(shape), dtype=np.uint64, like=like), key)
+    return ((numbers >> np.uint64(40)).astype(np.float32) * 2.0**-24).reshape(shape)
+
+
+def mixed(i: Any, key: np.uint64) -> Any:
+    """Number i of the stream that starts at `key`, of 64 random bits: SplitMix64 (Steele, Lea, Flood 2014)."""
+    z = (i + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + key
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
 
 
 def get_rng_state() -> dict[str, Any]:

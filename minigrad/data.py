@@ -114,11 +114,16 @@ class DataLoader:
         Leave out a last batch that would be smaller than the others.
     generator
         Where the order comes from: a NumPy generator, or a seed for one of its own; else `mg.manual_seed`'s stream.
+    device
+        Move every batch there: ``"cuda"`` for a GPU that has no room for all of the data.
 
     Raises
     ------
     ValueError, TypeError
-        For a batch size that is no integer >= 1, a data set without length, a generator that is none.
+        For a batch size that is no integer >= 1, a data set without length, a generator that is none, an unknown
+        device.
+    ImportError, RuntimeError
+        For a GPU, where CuPy is missing or finds none.
 
     Examples
     --------
@@ -135,6 +140,7 @@ class DataLoader:
         *,
         drop_last: bool = False,
         generator: np.random.Generator | int | None = None,
+        device: str | None = None,
     ) -> None:
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(f"DataLoader: batch_size={batch_size!r}, wanted an integer >= 1")
@@ -142,6 +148,9 @@ class DataLoader:
             raise TypeError(f"DataLoader: a data set has len() and [i]; {type(dataset).__name__} has not")
         self.dataset, self.batch_size, self.shuffle, self.drop_last = dataset, int(batch_size), shuffle, drop_last
         self.generator = None if generator is None else as_generator("DataLoader", generator)
+        if device is not None:
+            backend.check_device(device)
+        self.device = device
         self._order: Any = None  # of the epoch that is under way
         self._position = 0  # how many of its batches were handed out
         self._resume = False  # was that epoch loaded, to be continued by the next iteration?
@@ -161,7 +170,8 @@ class DataLoader:
         self._resume = False
         for k in range(start, len(self)):
             self._order, self._position = order, k + 1
-            yield take(self.dataset, order[k * self.batch_size : (k + 1) * self.batch_size])
+            batch = take(self.dataset, order[k * self.batch_size : (k + 1) * self.batch_size])
+            yield batch if self.device is None else moved(batch, self.device)
         self._order, self._position, self._resume = None, 0, False
 
     def state_dict(self) -> dict[str, Any]:
@@ -207,6 +217,11 @@ def take(dataset: Any, indices: np.ndarray) -> Any:
     if isinstance(dataset, TensorDataset):
         return dataset[indices]
     return collate([dataset[int(i)] for i in indices])
+
+
+def moved(batch: Any, device: str) -> Any:
+    """A batch on a device: a Tensor, or a tuple or list of such."""
+    return type(batch)(moved(part, device) for part in batch) if isinstance(batch, (tuple, list)) else batch.to(device)
 
 
 def collate(items: list[Any]) -> Any:

@@ -125,6 +125,7 @@ from .shapes import (
     stack,
     swapaxes,
     tile,
+    to,
     transpose,
 )
 from .windows import fold, max_pool, unfold
@@ -252,6 +253,7 @@ METHODS = {
     "sum": sum,
     "swapaxes": swapaxes,
     "take": take,
+    "to": to,
     "trace": trace,
     "transpose": _transpose_method,
     "var": var,

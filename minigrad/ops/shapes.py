@@ -6,12 +6,14 @@ must know to notice a parameter that changed under a graph.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 
-from ..engine import op
+from .. import backend
+from ..engine import Tensor, op
 
 
 def _reshape(a: Any, shape: Any) -> Any:
@@ -56,6 +58,12 @@ def _unroll(g: Any, shift: Any, axis: Any) -> Any:
     return np.roll(g, tuple(-n for n in shift) if isinstance(shift, tuple) else -shift, axis)
 
 
+def _moved(x: Any, device: str, back: str) -> Any:
+    """x on a device; `back` is where its gradient belongs."""
+    return backend.to_device(x, device)
+
+
+moved: Callable[..., Any]  # its rule names it
 # fmt: off
 reshape      = op(_reshape,        a=lambda g, a_shape: g.reshape(a_shape))
 ravel        = op(np.ravel,        a=lambda g, a_shape: g.reshape(a_shape))
@@ -70,10 +78,24 @@ roll         = op(np.roll,         a=_unroll)
 copy         = op(np.copy,         a=lambda g: g)
 pad          = op(_pad,            a=_unpad)
 joined       = op(_concatenate,    xs=_part)
+moved        = op(_moved,          x=lambda g, device, back: moved(g, back, device))
 # fmt: on
 
 for function in (reshape, ravel, squeeze, expand_dims, transpose, swapaxes, moveaxis, broadcast_to, flip):
     function.row.view = True  # type: ignore[attr-defined]
+
+
+def to(x: Any, device: str) -> Any:
+    """The same values on ``"cpu"``, ``"cuda"`` or ``"cuda:1"``; itself where it is there. Gradients come back to x's.
+
+    Raises ValueError for a name that is no device's; ImportError or RuntimeError where CuPy is missing or finds no GPU.
+
+    >>> import minigrad as mg
+    >>> mg.ones(2).to("cpu").device
+    'cpu'
+    """
+    array = x.data if isinstance(x, Tensor) else x
+    return x if backend.is_there(array, device) else moved(x, device, backend.device_of(array))
 
 
 def concatenate(arrays: Any, axis: int | None = 0) -> Any:

@@ -199,6 +199,8 @@ TABLE = [
     row(mg.pad,            real(2, 3), each(1, (1, 2), ((0, 1), (2, 0))), constant_values=each(0, 1.5)),
     row(mg.pad,            each(real(), real(0, 3)), 1),
     row(mg.concatenate,    [real(2, 3), real(1, 3), real(0, 3)], axis=each(0, -2, None)),
+    row(shapes.moved,      real(2, 3), device="cpu", back="cpu", numpy=lambda x, device, back: x, polynomial=True),
+    row(shapes.to,         real(2, 3), device="cpu", numpy=lambda x, device: x),
     row(shapes.joined,     real(2, 3), real(2, 1), axis=-1, bounds=[0, 3, 4], numpy=lambda x, y, axis, bounds: np.concatenate((x, y), axis)),
     row(mg.stack,          [real(2, 3), real(2, 3)], axis=each(0, 1, -1)),
     row(mg.stack,          [real(), real(), real()]),
