@@ -82,3 +82,15 @@ def test_both_networks_learn_to_spell_and_of_few_words_the_recurrent_one_makes_m
     assert loss["recurrent"] < loss["counting pairs"] - 0.4
     assert loss["transformer"] < loss["counting pairs"] - 0.2
     assert loss["recurrent"] < loss["transformer"] - 0.05
+
+
+def test_the_best_step_of_a_difference_quotient_is_where_theory_puts_it(tmp_path, capsys):
+    output = run("numeric_gradient.py", tmp_path)
+    rows = re.findall(r"(float..)  (\w+) +(\S+) +(\S+)\n", capsys.readouterr().out)
+    for name, quotient, step, error in rows[:4]:
+        u = {"float32": 2.0**-24, "float64": 2.0**-53}[name]
+        power = {"ahead": 1 / 2, "central": 1 / 3}[quotient]  # of u: the best step; the rest is what f loses by it
+        assert u**power / 5 < float(step) < 5 * u**power
+        assert u ** (1 - power) / 10 < float(error) < 10 * u ** (1 - power)
+    assert rows[4][1] == "backward" and float(rows[4][3]) < 4 * 2.0**-24
+    assert (output / "numeric_gradient.png").exists()

@@ -3,12 +3,14 @@
 Most tests read the DOT text, which needs no `dot`; those that need it are skipped without.
 """
 
+import doctest
 import re
 import shutil
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import graphviz
@@ -55,9 +57,10 @@ class Picture:
                 self.caption = match[1]
             elif match := re.match(r"(n\d+) \[label=<(.*)> (color=.*)\]", line):
                 self.vertices[match[1]] = Vertex(re.sub("</?b>", "", match[2]).split("<br/>"), tuple(frames), match[3])
-            elif match := re.match(r'(n\d+) -> (n\d+)(?: \[(?:label="? ?(\S+?) ?"? ?)?(.*)\])?$', line):
-                arrow = self.vertices[match[1]].lines[0], self.vertices[match[2]].lines[0], match[3]
-                (self.dashed if "dashed" in (match[4] or "") else self.arrows).append(arrow)
+            elif match := re.match(r"(n\d+) -> (n\d+)(.*)$", line):
+                port = re.search(r'label=" (\S+) "', match[3])
+                arrow = self.vertices[match[1]].lines[0], self.vertices[match[2]].lines[0], port and port[1]
+                (self.dashed if "dashed" in match[3] else self.arrows).append(arrow)
 
     def __getitem__(self, first_line):
         (found,) = [vertex for vertex in self.vertices.values() if vertex.lines[0] == first_line]
@@ -605,3 +608,24 @@ def test_real_networks_are_accepted_by_dot():
     images = mg.ones((2, 1, 8, 8))
     drawing = mg.graph.draw(lambda: F.cross_entropy(model(images), mg.tensor([0, 2])), model, gradients=True)
     assert "0: Conv2d" in drawing.pipe(format="svg", encoding="utf-8")
+
+
+def test_the_pictures_in_the_docs_are_what_the_code_above_them_draws():
+    docs = Path(__file__).parent.parent / "docs"
+    text = (docs / "seeing.md").read_text()
+    world = {}
+    for example in doctest.DocTestParser().get_examples(text[: text.index("### Thousands")]):
+        if "SKIP" not in example.source:
+            exec(example.source, world)
+    numbers = world["drawing"]
+    for example in doctest.DocTestParser().get_examples(
+        text[text.index("### Thousands") : text.index("graph_folded.svg")]
+    ):
+        exec(example.source, world)
+    for drawing, name in ((numbers, "graph_numbers.svg"), (world["drawing"], "graph_folded.svg")):
+        seen = Picture(drawing)
+        labels = [line for vertex in seen.vertices.values() for line in (*vertex.lines, *vertex.frames)]
+        labels += [port for _, _, port in seen.arrows if port]
+        shown = re.findall(r"<text.*?>(.*?)</text>", (docs / "images" / name).read_text())
+        words = [set(" ".join(each).replace("&#45;", "-").replace("&#160;", " ").split()) for each in (labels, shown)]
+        assert words[0] == words[1]
