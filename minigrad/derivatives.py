@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from .engine import Leaf, enable_grad, grad
+from .engine import Leaf, differentiate, enable_grad, grad, narrow, walk
 from .tensor import Tensor, tensor
 
 Function = Callable[..., Any]
@@ -218,11 +218,15 @@ def gradients(name: str, fn: Function, xs: list[Tensor]) -> list[Tensor]:
 def jacobians(y: Tensor, xs: list[Tensor]) -> list[Tensor]:
     """∂y/∂x for every x, of shape y.shape + x.shape: one backward pass per element of y."""
     rows = [np.zeros((y.size, *x.shape), x.dtype, like=x.data) for x in xs]
-    if y.requires_grad:
+    if y.node is not None:
+        wanted = {x.node for x in xs if x.node is not None}
+        order, uses, _ = walk([y.node])  # once for all passes
+        order, useful = narrow(order, wanted)
         for k, direction in enumerate(one_hots(y.data)):
-            for row, g in zip(rows, grad(y, xs, direction, retain_graph=True, allow_unused=True)):
-                if g is not None:
-                    row[k] = g.data
+            found = differentiate([(y.node, direction)], (order, uses, useful), wanted, create_graph=False, retain=True)
+            for row, x in zip(rows, xs):
+                if x.node in found:
+                    row[k] = found[x.node]
     return [Tensor(row.reshape((*y.shape, *x.shape))) for row, x in zip(rows, xs)]
 
 
