@@ -6,7 +6,7 @@ difference quotients; then a multi-layer perceptron learns the digits, then a sm
 
     make train                      (or: python examples/digits.py)
 
-Pictures go to examples/output/: learning curves, a confusion matrix, and every mistake that was made.
+Pictures go to examples/output/: the graph of a loss, learning curves, a confusion matrix, and every mistake.
 """
 
 from pathlib import Path
@@ -73,6 +73,7 @@ def learn(name, model, train, test, epochs, lr):
             print(f"{name}, epoch {epoch:2}: {history.last()}")
 
     print(f"{name}: {sum(p.size for p in model.parameters()):,} parameters")
+    draw_graph(name, model, train[np.arange(32)])
     history = fit(
         model,
         nn.CrossEntropyLoss(),
@@ -85,6 +86,13 @@ def learn(name, model, train, test, epochs, lr):
     )
     history.plot().savefig(OUTPUT / f"digits_{name}_learning.png", dpi=120)
     print(f"{name}: test accuracy {history.validation_metric[-1]:.1%}")
+
+
+def draw_graph(name, model, batch):
+    """Draw what a batch's loss is computed of; without Graphviz's program `dot`, in words that it would read."""
+    images, labels = batch
+    picture = mg.graph.draw(lambda: nn.functional.cross_entropy(model(images), labels), model)
+    picture.write(OUTPUT / f"digits_{name}_graph.svg")
 
 
 def show_mistakes(name, model, test):
@@ -130,7 +138,7 @@ def main():
     ]:
         learn(name, model, train, test, epochs, lr)
         show_mistakes(name, model, test)
-    print("pictures: examples/output/digits_*.png")
+    print("pictures: examples/output/digits_*")
 
 
 if __name__ == "__main__":
