@@ -1,4 +1,4 @@
-"""How a graph of thousands of nodes becomes a picture of fifty: a module is one box, and what repeats is shown once.
+"""How a graph of thousands of nodes becomes a picture of forty: a module is one box, and what repeats is shown once.
 
 Nodes are numbered as they are born: in the list of all, oldest first, every arrow points forward. Whatever is folded
 here is a stretch of that list, be it a module's call, one round of a loop or just the middle; so between boxes, too,

@@ -229,7 +229,7 @@ class Painter:
         if node.row is LEAF:
             name = f"<b>{name}</b>" if name else "leaf"
         else:
-            name = f"<b>{name}{': ' if name else ''}{node.row.name}</b>"
+            name = f"<b>{name}{': ' if name else ''}{node.row.name.translate(ESCAPED)}</b>"
         lines = [name + self.times(node), kind(node)]
         if self.sketch.is_one(node):
             if node in self.numbers:
@@ -244,10 +244,11 @@ class Painter:
         if box.kind:
             lines.append(f"→ {kind([*box.nodes()][-1])}")
         ops, leaves = self.sketch.ops[box], self.sketch.leaves.get(box, [])
-        most = ", ".join(f"{n:,} {name}" if n > 1 else name for name, n in ops.most_common(3))
+        most = ", ".join(f"{n:,} {op}" if n > 1 else op for op, n in ops.most_common(3)).translate(ESCAPED)
         lines.append(f"{ops.total():,} ops: {most}{', …' if len(ops) > 3 else ''}" if ops.total() > 1 else most)
         if leaves:
-            lines.append(f"{len(leaves):,} leaves, {sum(math.prod(leaf.shape) for leaf in leaves):,} numbers")
+            count = "1 leaf" if len(leaves) == 1 else f"{len(leaves):,} leaves"
+            lines.append(f"{count}, {sum(math.prod(leaf.shape) for leaf in leaves):,} numbers")
         return lines
 
 

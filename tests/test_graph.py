@@ -146,6 +146,16 @@ def test_letters_that_mean_something_in_dot_are_harmless_in_names():
     assert seen.caption == "The result does not depend on n&lt;o&gt;."
 
 
+def test_an_op_without_a_name_is_harmless_as_well():
+    double = mg.op(lambda x: 2 * x, x=lambda g: 2 * g)
+    y = double(leaf(np.ones(2)))
+    assert picture(y)["&lt;lambda&gt;"].lines[1] == "(2,) float64"
+    for step in (mg.sin, mg.cos, mg.exp, double, double, mg.sin, mg.tanh, double):
+        y = step(y)
+    (gap,) = [vertex for vertex in picture(y, limit=6).vertices.values() if vertex.lines[0] == "…"]
+    assert "&lt;lambda&gt;" in gap.lines[1]
+
+
 def test_parameters_that_the_loss_does_not_depend_on_are_listed():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     seen = picture(model[0](mg.ones((1, 2))).sum(), model)
