@@ -38,7 +38,7 @@ HOME = os.path.dirname(__file__) + os.sep  # a line of code in here is not the u
 REMEDIES = {
     "log": "log is -inf at 0 and nan below: keep its argument above 0, or use a loss that takes scores (logits).",
     "sqrt": "sqrt has slope inf at 0 and is nan below: keep its argument above 0, as in sqrt(x + 1e-12).",
-    "power": "Powers between 0 and 1 have slope inf at 0, negative ones are inf there, fractional ones of x < 0 are nan.",
+    "power": "Powers below 1 have slope inf at 0, negative ones are inf there, fractional ones of x < 0 are nan.",
     "divide": "A divisor of 0 gives inf, 0 / 0 gives nan: keep it away from 0, as in x / (y + 1e-8).",
     "exp": "exp overflows above 88 in float32, above 709 in float64: subtract the maximum first, as softmax does.",
 }
