@@ -10,6 +10,7 @@ from typing import Any
 
 import minigrad as mg
 from minigrad import Tensor
+from minigrad.backend import is_array, to_device
 
 from .optimizer import Optimizer
 from .wrapper import Wrapper
@@ -73,5 +74,14 @@ class Averaged(Wrapper):
             if k not in params:
                 raise ValueError(f"Averaged.load_state_dict: an average of parameter {k!r}; there are {len(params)}")
             averages[params[k]] = self.make_average()
-            averages[params[k]].load_state_dict(saved)
+            averages[params[k]].load_state_dict(moved(saved, params[k].device))
         return {"averages": averages}
+
+
+def moved(saved: Any, device: str) -> Any:
+    """What an average saved, with its arrays on a device."""
+    if isinstance(saved, dict):
+        return {name: moved(value, device) for name, value in saved.items()}
+    if isinstance(saved, list):
+        return [moved(value, device) for value in saved]
+    return to_device(saved, device) if is_array(saved) else saved

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+import sys
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
 
 # Elements that `update` gets at once. Adam on 20 parameters of (500, 500) float32, one thread: 15 ms in blocks of 4k,
 # 9.6 in blocks of 16k, 8.3 of 32k, 8.4 of 64k; on four of a million elements 53 ms whole, 11 ms in blocks.
+# A GPU has no such cache, and every call of a kernel costs the same: there all goes at once.
 BLOCK = 2**15
 # Parameters up to this size are gathered, because a call of `update` costs more than the copies: Adam on 40 parameters
 # of 8k elements takes 0.53 ms together and 0.70 alone, of 1k elements 0.10 and 0.40; of 16k it takes 1.1 either way.
 SMALL = 2**13
+
+
+def block_of(p: Tensor) -> int:
+    """How many of a parameter's elements go at once."""
+    return BLOCK if p.device == "cpu" else sys.maxsize
 
 
 class Plan:
@@ -57,7 +64,7 @@ class Plan:
             if optimizer.elementwise and p.size <= SMALL:
                 # Only those of one dtype, device and count of steps can share a call; and a pack is full at one block.
                 key = (p.dtype, p.device, state["t"])
-                packs.setdefault((*key, filled[key] // BLOCK), []).append(p)
+                packs.setdefault((*key, filled[key] // block_of(p)), []).append(p)
                 filled[key] += p.size
             else:
                 self.bunches.append(Alone(p, state, names, whole=not optimizer.elementwise))
@@ -83,6 +90,7 @@ class Alone:
     def __init__(self, p: Tensor, state: dict[str, Any], names: list[str | None], whole: bool) -> None:
         self.param, self.state = p, state
         self.whole = whole or not p.data.flags.c_contiguous  # flattened, it would be a copy
+        self.block = block_of(p)
         arrays = [p.data, *(None if name is None else state[name] for name in names)]
         self.p, *self.states = map(self.cut, arrays)
 
@@ -93,7 +101,7 @@ class Alone:
         if self.whole:
             return [array]
         flat = array.reshape(-1)
-        return [flat[i : i + BLOCK] for i in range(0, flat.size, BLOCK)]
+        return [flat[i : i + self.block] for i in range(0, flat.size, self.block)]
 
     def run(self, kernel: Callable[..., None]) -> None:
         """Call the kernel on each block."""

@@ -22,22 +22,21 @@ def dropout(x: Any, p: float = 0.5, training: bool = True) -> Any:
         raise ValueError(f"dropout: p = {p}, wanted a probability")
     if not training or p == 0:
         return x
-    kept = backend.generator().random(x.shape, np.float32) >= p  # the mask is an argument of `*`: a constant
-    return x * backend.to_device(
-        kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0), backend.device_of(plain_key(x))
-    )
+    kept = backend.uniform(x.shape, plain_key(x)) >= p  # the mask is an argument of `*`: a constant
+    return x * (kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
 def embedding(index: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """weight[index]: the rows of a table, ``(...), (n, d) -> (..., d)``.
 
-    Rows taken at `padding_idx` get no gradient. Raises TypeError for indices that are not integers, ValueError for one
-    outside 0 … n - 1.
+    Rows taken at `padding_idx` get no gradient. Raises TypeError for indices that are not integers, and on the CPU
+    ValueError for one outside 0 … n - 1: on a GPU, which would have to be waited for, such an index wraps around.
     """
     index, n = plain_key(index), weight.shape[0]
     if not backend.is_array(index) or index.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices are integers in a Tensor, got {getattr(index, 'dtype', type(index))}")
-    if index.size and (index.min() < 0 or index.max() >= n):
+    on_host = backend.device_of(index) == "cpu"
+    if on_host and index.size and (index.min() < 0 or index.max() >= n):
         raise ValueError(f"embedding: indices are 0 … {n - 1}, got {index.min()} … {index.max()}")
     rows = weight[index]
     if padding_idx is None:

@@ -95,7 +95,7 @@ class BatchNorm(Module):
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.data += 1
-        share = 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        share = 1 / self.num_batches_tracked.data.astype(x.dtype) if self.momentum is None else self.momentum
         axes, n = (0, *range(2, x.ndim)), x.size // self.num_features
         mean, var = self.running_mean.data, self.running_var.data
         mean += share * (x.mean(axis=axes) - mean)

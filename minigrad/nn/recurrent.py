@@ -8,10 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from .. import creation
 from .. import functional as F
 from ..functional.recurrence import gru, lstm_output, lstm_state
 from ..ops import concatenate, stack
+from ..ops.indexing import plain_key
+from ..tensor import Tensor
 from . import init
 from .module import Module
 from .parameter import Parameter, check_input
@@ -102,7 +106,7 @@ class Recurrent(Module):
         """The state before the first step, by layer and direction. Raises ValueError or TypeError for a bad one."""
         shape = (self.num_layers * len(self.walks), x.shape[1], self.hidden_size)
         if hx is None:
-            zeros = creation.zeros(shape[1:], x.dtype, device=self.weight_ih_l0.device)
+            zeros = Tensor(np.zeros(shape[1:], x.dtype, like=plain_key(x)))
             return [(zeros,) * self.parts] * shape[0]
         parts = hx if isinstance(hx, tuple) else (hx,)
         if len(parts) != self.parts or any(part.shape != shape for part in parts):

@@ -150,6 +150,8 @@ TABLE.update(
         np.tile: tile,
         np.take: take,
         np.sort: sort,
+        np.argsort: argsort,
+        np.count_nonzero: count_nonzero,
         np.diagonal: diagonal,
         np.diag: diag,
         np.trace: trace,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import add_at
 from ..engine import Tensor, op
 from .reductions import argsort
 from .shapes import moveaxis, reshape
@@ -38,7 +39,7 @@ def _scatter(y: Any, key: Any, shape: tuple[int, ...]) -> Any:
     """Zeros of a shape with y added at key; an element named twice gets the sum."""
     z = np.zeros(shape, y.dtype, like=y)
     if may_repeat(key):
-        np.add.at(z, key, y)
+        add_at(z, key, y)
     else:
         z[key] = y
     return z
@@ -54,7 +55,7 @@ def _index_put(x: Any, key: Any, y: Any) -> Any:
 def _index_add(x: Any, key: Any, y: Any) -> Any:
     """A copy of x in which y is added to the elements at key; one that is named twice gets both."""
     z = x.copy()
-    np.add.at(z, key, y)
+    add_at(z, key, y)
     return z
 
 
@@ -80,7 +81,8 @@ def getitem(x: Any, key: Any) -> Any:
 def index_put(x: Any, key: Any, y: Any) -> Any:
     """What ``x[key] = y`` means, as a function: a copy of x in which the elements at key are y.
 
-    Raises ValueError where the key names an element twice: one of two values would be lost.
+    Raises ValueError where the key names an element twice: one of two values would be lost. Where the key holds an
+    array of integers, looking for that waits for a GPU once.
 
     >>> import minigrad as mg
     >>> mg.index_put(mg.zeros(3), 1, 5.0)

@@ -117,6 +117,16 @@ def _cumprod(g: Any, a: Any, axis: int | None) -> Any:
     return result.reshape(a.shape) if axis is None else result.swapaxes(axis, -1)
 
 
+def _argsort(a: Any, axis: int | None = -1) -> Any:
+    """The indices that would sort along an axis, as `numpy.argsort`."""
+    return np.argsort(a, axis)
+
+
+def _count_nonzero(a: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """How many elements are not 0, as `numpy.count_nonzero`."""
+    return (a != 0).sum(axis=axis, keepdims=keepdims)
+
+
 # fmt: off
 sum       = op(np.sum,     a=lambda g, a_shape, axis: spread(g, a_shape, axis))
 mean      = op(np.mean,    a=lambda g, a_shape, axis: spread(g / count(a_shape, axis), a_shape, axis))
@@ -130,7 +140,7 @@ cumsum    = op(np.cumsum,  a=_cumsum)
 cumprod   = op(np.cumprod, a=_cumprod)
 
 # constants
-argmax, argmin, argsort = op(np.argmax), op(np.argmin), op(np.argsort)
+argmax, argmin, argsort = op(np.argmax), op(np.argmin), op(_argsort)
 any, all                = op(np.any), op(np.all)
-count_nonzero           = op(np.count_nonzero)
+count_nonzero           = op(_count_nonzero)
 # fmt: on
