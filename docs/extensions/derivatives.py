@@ -15,6 +15,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from minigrad.explain import rule_text
+from minigrad.row import Row
 
 
 class Derivatives(SphinxDirective):
@@ -23,11 +24,12 @@ class Derivatives(SphinxDirective):
     def run(self):
         module = importlib.import_module(self.arguments[0])
         self.env.note_dependency(module.__file__)  # the page is built again when the table changes
-        rows = {
-            name: f.row for name, f in vars(module).items() if hasattr(f, "row") and f.__module__ == module.__name__
-        }
-        lines = [line for name, row in rows.items() for line in lines_of(name, row)]
-        constants = [name for name, row in rows.items() if not row.rules]
+        rows = {}  # by function, so that one with two names is shown once, under its first
+        for name, f in vars(module).items():
+            if isinstance(getattr(f, "row", None), Row) and f.__module__ == module.__name__:
+                rows.setdefault(f.row, name)
+        lines = [line for row, name in rows.items() for line in lines_of(name, row)]
+        constants = [name for row, name in rows.items() if not row.rules]
         result = [table(["function", "argument", "rule: the gradient of the argument, given g"], lines)]
         if constants:
             names = [part for name in constants for part in (nodes.literal(text=name), nodes.Text(", "))]
@@ -41,7 +43,8 @@ def lines_of(name, row):
     for k, argument in enumerate(arguments):
         cells = [code(f"*{argument}" if row.variadic else argument), rule(row, argument)]
         if k == 0:
-            cells.insert(0, code(name, morerows=len(arguments) - 1))
+            also = "" if row.name == name else f" ({row.name})"  # what graphs and messages call it
+            cells.insert(0, code(name + also, morerows=len(arguments) - 1))
         yield nodes.row("", *cells)
 
 
@@ -61,7 +64,7 @@ def code(text, **options):
 def table(head, lines):
     """A docutils table of rows."""
     titles = nodes.row("", *(nodes.entry("", nodes.paragraph("", title)) for title in head))
-    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (14, 10, 76)), cols=len(head))
+    group = nodes.tgroup("", *(nodes.colspec(colwidth=width) for width in (18, 12, 70)), cols=len(head))
     group += [nodes.thead("", titles), nodes.tbody("", *lines)]
     return nodes.table("", group, classes=["derivatives", "colwidths-given"])
 
