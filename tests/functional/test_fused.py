@@ -8,7 +8,7 @@ import pytest
 import minigrad as mg
 from minigrad import functional as F
 from minigrad.functional.activations import normal_cdf
-from minigrad.functional.losses import log_loss
+from minigrad.functional.losses import log_loss, mean_square
 from minigrad.functional.normalization import standardize
 
 RANDOM = np.random.default_rng(0)
@@ -57,6 +57,8 @@ PAIRS = {  # name: (the op, the composition), both functions of one Tensor
     "cross_entropy, ignored":   (lambda x: F.cross_entropy(x, TARGET, ignore_index=2), lambda x: plain_cross_entropy(x, TARGET, ONES, 2, 0.0)),
     "cross_entropy, smoothing": (lambda x: F.cross_entropy(x, TARGET, label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, ONES, -100, 0.3)),
     "cross_entropy, all":       (lambda x: F.cross_entropy(x, TARGET, mg.tensor(W), ignore_index=4, label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, W, 4, 0.3)),
+    "mean_square":    (lambda x: mean_square(x, P), lambda x: np.square(x - P).mean()),
+    "mean_square of the target": (lambda x: mean_square(P, x), lambda x: np.square(P - x).mean()),
     "standardize":    (lambda x: standardize(x, (-1,), 1e-3), lambda x: plain_standardize(x, (-1,), 1e-3)),
     "batch_norm":     (lambda x: F.batch_norm(x, training=True), lambda x: plain_standardize(x, (0,), 1e-5)),
     "layer_norm":     (lambda x: F.layer_norm(x, (4, 5)), lambda x: plain_standardize(x, (0, 1), 1e-5)),

@@ -287,6 +287,7 @@ TABLE = [
     row(F.softmax,         real(2, 3), axis=0, numpy=scipy.special.softmax),
     row(F.log_softmax,     each(real(2, 3), real(0, 3), real(3)), axis=-1, numpy=scipy.special.log_softmax),
     row(F.log_softmax,     real(2, 3), axis=0, numpy=scipy.special.log_softmax),
+    row(losses.mean_square, real(2, 3), real(2, 3), numpy=lambda x, target: np.mean((x - target) ** 2)),
     row(losses.log_loss,   each(real(2, 3), real(1, 3)), fixed(2, 3), numpy=lambda x, p: -(p * scipy.special.log_softmax(x, -1)).sum(-1)),
     row(losses.clamped_log, positive, numpy=np.log),
     row(normalization.standardize, each(real(4, 3), real(3)), (0,), each(1e-5, 0.1), numpy=standardized),
