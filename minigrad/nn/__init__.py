@@ -32,7 +32,14 @@ from .convolution import AvgPool2d, Conv2d, MaxPool2d
 from .linear import Flatten, Linear
 from .losses import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, HuberLoss, L1Loss, MSELoss, NLLLoss
 from .module import Module
-from .normalization import BatchNorm1d, BatchNorm2d, LayerNorm, freeze_statistics
+from .normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    GhostBatchNorm1d,
+    GhostBatchNorm2d,
+    LayerNorm,
+    freeze_statistics,
+)
 from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN
 from .sparse import Dropout, Embedding

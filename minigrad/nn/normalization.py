@@ -1,6 +1,6 @@
 """Layers that normalize: by the batch, with running statistics for later, or each example by itself.
 
-Public: `BatchNorm1d`, `BatchNorm2d`, `LayerNorm`, `freeze_statistics`.
+Public: `BatchNorm1d`, `BatchNorm2d`, `GhostBatchNorm1d`, `GhostBatchNorm2d`, `LayerNorm`, `freeze_statistics`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import creation
+from .. import creation, ops
 from .. import functional as F
 from ..ops.indexing import plain_key
 from ..tensor import Tensor
@@ -116,6 +116,55 @@ class BatchNorm1d(BatchNorm):
 
 class BatchNorm2d(BatchNorm):
     """Each channel of images normalized over the batch: ``(N, C, H, W)``. Arguments: see `BatchNorm`."""
+
+    axes = (4,)
+
+
+class GhostBatchNorm(BatchNorm):
+    """What `GhostBatchNorm1d` and `GhostBatchNorm2d` share: batch norm over small virtual batches inside a large one.
+
+    In training a batch is cut into pieces of `virtual_batch_size` (the last may be smaller), and each is normalized as
+    if it had come alone, so that a large batch keeps the noise of small ones. The running statistics move once for
+    every piece, in turn: after n of them μ is (1 - η)ⁿ μ + Σᵢ η (1 - η)ⁿ⁻ⁱ μᵢ with η the momentum. In evaluation it
+    is `BatchNorm`.
+
+    Hoffer, Hubara, Soudry, Train longer, generalize better: closing the generalization gap in large batch training of
+    neural networks, 2017, algorithm 1 (whose exponents are read as those of one update after another).
+
+    Raises ValueError for a virtual batch size below 1, and where a piece has one value per channel.
+    """
+
+    def __init__(self, num_features: int, virtual_batch_size: int, *arguments: Any, **named: Any) -> None:
+        if not isinstance(virtual_batch_size, int) or virtual_batch_size < 1:
+            raise ValueError(
+                f"{type(self).__name__}: virtual_batch_size = {virtual_batch_size!r}, wanted an integer >= 1"
+            )
+        super().__init__(num_features, *arguments, **named)
+        self.virtual_batch_size = virtual_batch_size
+
+    def forward(self, x: Any) -> Any:
+        size = self.virtual_batch_size
+        if not self.training or len(x) <= size:
+            return super().forward(x)
+        rest = len(x) % size
+        if rest and x[-rest:].size == self.num_features:
+            raise ValueError(
+                f"{type(self).__name__}: of {len(x)} examples a piece with one value per channel is left over"
+            )
+        return ops.concatenate([super(GhostBatchNorm, self).forward(x[i : i + size]) for i in range(0, len(x), size)])
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, virtual_batch_size={self.virtual_batch_size}"
+
+
+class GhostBatchNorm1d(GhostBatchNorm):
+    """`BatchNorm1d` over virtual batches: ``(N, C)`` or ``(N, C, L)``. Arguments: see `GhostBatchNorm`, `BatchNorm`."""
+
+    axes = (2, 3)
+
+
+class GhostBatchNorm2d(GhostBatchNorm):
+    """`BatchNorm2d` over virtual batches: ``(N, C, H, W)``. Arguments: see `GhostBatchNorm`, `BatchNorm`."""
 
     axes = (4,)
 
