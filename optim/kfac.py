@@ -135,7 +135,7 @@ class KFAC(ModelMethod):
             _, z = self.only(calls[self.model], "the model")
             inputs, sums = zip(*(self.only(calls[layer], f"a {type(layer).__name__}") for layer in self.layers))
             kept = min(1 - 1 / ((t - 1) // factor_every + 1), decay)
-            for layer, a, gs in zip(self.layers, inputs, self.gradients_of_sums(f, z, sums, fisher, likelihood)):
+            for layer, (a,), gs in zip(self.layers, inputs, self.gradients_of_sums(f, z, sums, fisher, likelihood)):
                 self.average(layer, {"A": input_factor(layer, a.data), "G": output_factor(gs)}, kept)
 
         V, length = {}, 0.0
@@ -198,7 +198,7 @@ def input_factor(layer: Any, a: Any) -> Any:
         rows = a
     else:
         raise ValueError(f"KFAC: a Linear layer had an input of shape {a.shape}; wanted (N, in_features)")
-    ones = None if layer.bias is None else np.ones(len(rows), a.dtype, like=a)
+    ones = None if layer.bias is None else np.zeros(len(rows), a.dtype, like=a) + 1
     rows = joined(rows, ones)
     return rows.T @ rows / len(a)
 
@@ -211,7 +211,7 @@ def output_factor(gs: list[Any]) -> Any:
 
 def inverses(A: Any, G: Any, damping: float) -> tuple[Any, Any]:
     """(A + π√λ I)⁻¹ and (G + √λ/π I)⁻¹. Raises ValueError where one is singular."""
-    I_A, I_G = np.eye(len(A), dtype=A.dtype, like=A), np.eye(len(G), dtype=G.dtype, like=G)
+    I_A, I_G = np.identity(len(A), A.dtype, like=A), np.identity(len(G), G.dtype, like=G)
     sizes = float(A.trace()) / len(A), float(G.trace()) / len(G)
     pi = (sizes[0] / sizes[1]) ** 0.5 if min(sizes) > 0 else 1.0
     try:

@@ -209,11 +209,11 @@ class ModelMethod(SecondOrder):
 
 
 @contextlib.contextmanager
-def watching(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, list[tuple[Tensor, Tensor]]]]:
-    """For each module, the inputs and outputs of its calls inside the ``with``."""
-    seen: dict[nn.Module, list[tuple[Tensor, Tensor]]] = {module: [] for module in modules}
+def watching(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, list[tuple[Any, Any]]]]:
+    """For each module, the arguments and the output of each of its calls inside the ``with``."""
+    seen: dict[nn.Module, list[tuple[Any, Any]]] = {module: [] for module in modules}
     handles = [
-        module.register_forward_hook(lambda module, args, output: seen[module].append((args[0], output)))
+        module.register_forward_hook(lambda module, args, output: seen[module].append((args, output)))
         for module in seen
     ]
     try:

@@ -94,3 +94,29 @@ def test_the_best_step_of_a_difference_quotient_is_where_theory_puts_it(tmp_path
         assert u ** (1 - power) / 10 < float(error) < 10 * u ** (1 - power)
     assert rows[4][1] == "backward" and float(rows[4][3]) < 4 * 2.0**-24
     assert (output / "numeric_gradient.png").exists()
+
+
+def test_curvature_saves_steps_and_its_cost_grows_as_said(tmp_path, capsys):
+    output = run("newton_and_friends.py", tmp_path)
+    text = capsys.readouterr().out
+    steps = {}
+    for problem, lines in re.findall(r"(.*), until the loss is below.*\n((?:  .*\n)+)", text):
+        steps[problem] = {name: int(k) for name, k in re.findall(r"  (\w.*?) +>? ?(\d+) steps", lines)}
+    for problem, taken in steps.items():
+        assert taken["natural gradient"] <= 2
+        assert taken["Newton"] == 1 or problem == "Rosenbrock"
+        assert 10 < taken["L-BFGS"] < 60
+        assert 10 < taken["BFGS"] < 90
+        assert taken["gradient descent"] > 600
+    hessian, solving = map(float, re.search(r"grow as n to the \S+, (\S+), (\S+)", text).groups())
+    assert 0.8 < hessian < 2.5  # the limit is 2; little work is as dear as none
+    assert 1.5 < solving < 3.8
+    assert {"newton_and_friends.png", "newton_cost.png"} <= {path.name for path in output.iterdir()}
+
+
+def test_kfac_takes_half_of_adams_steps_at_most(tmp_path, capsys):
+    output = run("kfac_digits.py", tmp_path)
+    mean, spread = re.search(r"steps for 200 of Adam's: (\S+) ± (\S+);", capsys.readouterr().out).groups()
+    assert float(mean) <= 100
+    assert float(spread) < 30
+    assert (output / "kfac_digits.png").exists()
