@@ -147,9 +147,9 @@ class Trajectory:
 
         It is inf where there are none. Raises ValueError without a surface.
         """
-        places = np.array(self.ground().minima if places is None else places).reshape(-1, 1, 2)
+        there = np.array(self.ground().minima if places is None else places).reshape(-1, 1, 2)
         with np.errstate(all="ignore"):
-            return np.linalg.norm(self.points - places, axis=-1).min(axis=0, initial=math.inf)
+            return np.linalg.norm(self.points - there, axis=-1).min(axis=0, initial=math.inf)
 
     def ground(self) -> Surface:
         """The surface. Raises ValueError where there is none."""
