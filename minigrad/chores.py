@@ -148,7 +148,7 @@ def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[No
     if gradient is None:
         if output.size != 1:
             raise RuntimeError(f"{name}: the output has shape {output.shape}, not one element: give its gradient too")
-        seed = np.ones(output.shape, output.dtype, like=output.data)
+        seed = np.ones_like(output.data)
         return output.node, Tensor(seed) if create_graph else seed
     if not isinstance(gradient, Tensor):
         gradient = Tensor(as_array(operand(gradient, output.node.row)))

@@ -377,7 +377,7 @@ class Tensor:
         # fmt: on
 
 
-CREATION = {np.zeros, np.ones, np.full, np.empty, np.arange, np.eye}
+CREATION = {np.zeros, np.ones, np.full, np.empty, np.arange, np.eye, np.identity}
 
 
 def find_row(function: Any) -> Callable[..., Any]:

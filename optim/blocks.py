@@ -55,7 +55,7 @@ class Plan:
         for p, state in zip(ready, self.states):
             for name in filter(None, names):
                 if name not in state:
-                    state[name] = np.full(p.shape, start.get(name, 0.0), p.dtype, like=p.data)
+                    state[name] = np.full_like(p.data, start.get(name, 0.0), order="C")
                 elif (state[name].shape, state[name].dtype) != (p.shape, p.dtype):
                     raise RuntimeError(
                         f"{optimizer._name}: a parameter is {p.dtype}{list(p.shape)} now, but its {name} is "

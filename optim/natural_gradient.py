@@ -101,7 +101,7 @@ class NaturalGradient(ModelMethod):
         F = self.fisher_product(f, z, fisher, likelihood)
         if solver == "cg":
             return x - lr * conjugate_gradients(lambda v: F(v) + damping * v, g, cg_iter, cg_tolerance)
-        I = np.eye(x.size, dtype=x.dtype, like=x)
+        I = np.identity(x.size, x.dtype, like=x)
         matrix = np.stack([F(v) for v in I]) + damping * I
         try:
             return x - lr * np.linalg.solve(matrix, g)

@@ -147,7 +147,7 @@ class BFGS(QuasiNewton):
     def learn(self, s: Any, y: Any, history_size: int) -> None:
         B, rho = self.memory.get("B"), 1 / (y @ s)
         if B is None:
-            B = (y @ s) / (y @ y) * np.eye(s.size, dtype=s.dtype, like=s)
+            B = (y @ s) / (y @ y) * np.identity(s.size, s.dtype, like=s)
         By = B @ y
         cross = np.outer(s, By)
         self.memory["B"] = B - rho * (cross + cross.T) + rho * (1 + rho * (y @ By)) * np.outer(s, s)

@@ -137,7 +137,7 @@ def classes_last(name: str, x: Any, target: Any, ignore_index: int) -> tuple[Any
 def class_weights(name: str, weight: Any, x: Any) -> Any:
     """The weight of each class, as an array like the scores x: ones, unless said."""
     if weight is None:
-        return np.ones(x.shape[-1], x.dtype, like=x)
+        return np.zeros(x.shape[-1], x.dtype, like=x) + 1
     weight = weight.data if isinstance(weight, Tensor) else weight
     if np.shape(weight) != x.shape[-1:] or getattr(weight, "dtype", None) != x.dtype:
         raise ValueError(f"{name}: weight is a Tensor of {x.dtype} with shape {x.shape[-1:]}, got {weight!r}")

@@ -105,7 +105,7 @@ def _zeros_like(a: Any) -> Any:
 
 def _ones_like(a: Any) -> Any:
     """Ones of the shape and dtype of a."""
-    return np.ones(a.shape, a.dtype, like=a)
+    return np.ones_like(a)
 
 
 zero: Any  # its rule names it

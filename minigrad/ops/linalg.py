@@ -92,7 +92,7 @@ def _eigh_a(g: Any, z: Any) -> Any:
     w, v = z[..., 0, :], z[..., 1:, :]
     gaps = w[..., None, :] - w[..., :, None]
     f = (gaps != 0) / (gaps + (gaps == 0))
-    unit = np.eye(v.shape[-1], dtype=g.dtype, like=g)
+    unit = np.identity(v.shape[-1], g.dtype, like=g)
     s = v @ (unit * g[..., :1, :] + f * (transposed(v) @ g[..., 1:, :])) @ transposed(v)
     return (s + transposed(s)) / 2
 

@@ -86,11 +86,11 @@ def _einsum_x(g: Any, xs: Any, xs_shape: Any, i: int, subscripts: str) -> Any:
         if c in mine:  # twice the same letter reads a diagonal: a unit matrix puts it back
             twin = next(unused)
             labels.append(c + twin)
-            operands.append(np.eye(n, dtype=g.dtype, like=g))
+            operands.append(np.identity(n, g.dtype, like=g))
             c = twin
         elif not any(c in label for label in labels):  # a letter of its own was summed: each element gets all of g
             labels.append(c)
-            operands.append(np.ones(n, g.dtype, like=g))
+            operands.append(np.zeros(n, g.dtype, like=g) + 1)
         mine += c
     return einsum(",".join(labels) + "->" + mine, *operands)
 

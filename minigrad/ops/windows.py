@@ -42,7 +42,8 @@ def framed(x: Any, padding: Pair, value: float = 0.0) -> Any:
     if padding == (0, 0):
         return x
     n, c, h, w = x.shape
-    (p, q), out = padding, np.full((c, n, h + 2 * padding[0], w + 2 * padding[1]), value, x.dtype, like=x)
+    (p, q), out = padding, np.empty((c, n, h + 2 * padding[0], w + 2 * padding[1]), x.dtype, like=x)
+    out.fill(value)
     out[:, :, p : p + h, q : q + w] = x.swapaxes(0, 1)
     return out.swapaxes(0, 1)
 
@@ -83,7 +84,7 @@ def winners(x: Any, top: Any, kernel: Pair, stride: Pair, padding: Pair) -> Iter
     k² strided comparisons; `argmax` over copied windows took twice as long over the whole step of a CNN.
     """
     images = framed(x, padding, -np.inf)
-    free = np.ones(top.shape, bool, like=top)
+    free = ~np.zeros(top.shape, bool, like=top)
     for _, _, pixels in offsets(kernel, stride, (1, 1), top.shape[2:]):
         won = (images[pixels] == top) & free
         free ^= won
