@@ -31,7 +31,7 @@ def symmetric(a):
 
 
 def positive_definite(a):
-    return (a @ a.swapaxes(-1, -2) + np.eye(a.shape[-1]).astype(a.dtype),)
+    return (a @ a.swapaxes(-1, -2) + np.identity(a.shape[-1], a.dtype, like=a),)
 
 
 def put(x, key, y):
