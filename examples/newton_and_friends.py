@@ -32,7 +32,7 @@ matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 OUTPUT = Path(__file__).parent / "output"
-ENOUGH, MOST = 1e-10, 10_000
+ENOUGH, MOST = 1e-10, 5_000
 COLOURS = {
     "gradient descent": "#999999",
     "Newton": "#d55e00",
