@@ -10,7 +10,7 @@ project = "minigrad"
 author = "the minigrad authors"
 copyright = author  # the licence is MIT, see LICENSE
 
-# those without a dot are ours, in docs/extensions, but for myst_parser
+# mathml, derivatives, public_names and stories are ours, in docs/extensions
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -38,6 +38,7 @@ default_role = "literal"  # `x` in a docstring is code
 
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
+autodoc_inherit_docstrings = False  # a method that only overrides is told of where it is introduced
 autodoc_typehints = "none"  # shapes and dtypes are in the text; the types say Any where three kinds of array may come
 add_module_names = False
 napoleon_google_docstring = False
