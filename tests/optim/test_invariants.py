@@ -107,6 +107,19 @@ def test_a_run_that_was_saved_and_resumed_is_bit_for_bit_one_that_was_not(make):
 
 
 @every_method
+def test_a_run_can_be_taken_back_to_an_earlier_state(make):
+    params = start()
+    opt = make(params)
+    walk(opt, params, 4)
+    saved, arrays = opt.state_dict(), snapshot(params)
+    path = walk(opt, params, 5, first=4)
+    for p, array in zip(params, arrays):
+        p.data[...] = array
+    opt.load_state_dict(saved)
+    assert same(walk(opt, params, 5, first=4), path)
+
+
+@every_method
 def test_a_state_survives_the_disk(make, tmp_path):
     params, twins = start(), start()
     opt = make(params)

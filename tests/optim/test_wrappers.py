@@ -207,6 +207,12 @@ def test_a_nested_state_dict_holds_the_state_dict_of_the_base():
     assert opt.state is inner.state and opt.param_groups is inner.param_groups
 
 
+def test_loading_takes_over_a_wrappers_settings():
+    ours, theirs = optim.Lookahead(optim.SGD(start())), optim.Lookahead(optim.SGD(start(), lr=0.7), k=2, alpha=0.3)
+    ours.load_state_dict(theirs.state_dict())
+    assert (ours.k, ours.alpha, ours.param_groups[0]["lr"]) == (2, 0.3, 0.7)
+
+
 @pytest.mark.parametrize(
     "make",
     [
