@@ -54,7 +54,7 @@ def _astype(x: Any, dtype: Any) -> Any:
 
 
 def ratio(x: Any, z: Any) -> Any:
-    """x / z, and where z is 0 then 0, at every order: the derivative of a length z in its coordinate x."""
+    """x / z, and where z is 0 then 0, at every order: for slopes of lengths z in a coordinate x, and of angles."""
     return x * (z > 0) / (z + (z == 0))
 
 
@@ -144,8 +144,8 @@ tan         = op(np.tan,        x=lambda g, z: g + g * z * z)
 arcsin      = op(np.arcsin,     x=lambda g, x: g / np.sqrt(1 - x * x))
 arccos      = op(np.arccos,     x=lambda g, x: -g / np.sqrt(1 - x * x))
 arctan      = op(np.arctan,     x=lambda g, x: g / (1 + x * x))
-arctan2     = op(np.arctan2,    y=lambda g, y, x: g * x / (x * x + y * y),
-                                x=lambda g, y, x: -g * y / (x * x + y * y))
+arctan2     = op(np.arctan2,    y=lambda g, y, x: g * ratio(x, x * x + y * y),
+                                x=lambda g, y, x: -g * ratio(y, x * x + y * y))
 hypot       = op(np.hypot,      x=lambda g, x, z: g * ratio(x, z),
                                 y=lambda g, y, z: g * ratio(y, z))
 sinh        = op(np.sinh,       x=lambda g, x: g * np.cosh(x))

@@ -300,6 +300,13 @@ def test_indices_of_another_number_of_axes_are_refused():
         mg.take_along_axis(mg.zeros((3, 2)), np.array([0, 1]), axis=0)
 
 
+def test_arctan2_of_no_direction_has_slope_zero_at_two_orders():
+    x, y = leaf(0.0), leaf(0.0)
+    gx, gy = mg.grad(mg.arctan2(y, x), [x, y], create_graph=True)
+    assert (gx.item(), gy.item()) == (0, 0)
+    assert [g.item() for g in mg.grad(gx + gy, [x, y])] == [0, 0]
+
+
 def test_arctan2_crosses_its_branch_without_a_jump_in_the_slope():
     x, y = leaf(-1.0), leaf(0.0)
     mg.arctan2(y, x).sum().backward()
