@@ -25,6 +25,7 @@ SETTINGS = {
         {"max_iter": 1, "history_size": 1, "line_search_fn": "strong_wolfe", "max_eval": 25},
         {"max_iter": 3, "history_size": 2, "line_search_fn": "strong_wolfe"},
         {"lr": 0.1, "max_iter": 20, "max_eval": 7, "line_search_fn": "strong_wolfe"},
+        {"lr": 50.0, "max_iter": 1, "line_search_fn": "strong_wolfe", "max_eval": 25},
     ],
     "mlp": [
         {"lr": 0.3, "max_iter": 1, "history_size": 5},

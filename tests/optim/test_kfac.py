@@ -72,6 +72,21 @@ def test_for_a_batch_of_one_the_factors_are_the_fisher_matrix():
     np.testing.assert_allclose(kronecker, expected, atol=1e-14)
 
 
+def test_momentum_adds_a_share_of_the_last_step_to_the_next():
+    ends = []
+    for momentum in (0.0, 0.9):
+        model = linear(3, 4)
+        opt = optim.KFAC(model, lr=0.1, fisher="exact", momentum=momentum, kl_clip=0.0)
+        path = [vector(model)]
+        for _ in range(2):
+            opt.step(lambda model=model: F.cross_entropy(model(mg.tensor(X)), mg.tensor(LABELS)))
+            path.append(vector(model))
+        ends.append(path)
+    (a0, a1, a2), (b0, b1, b2) = ends
+    np.testing.assert_equal((a0, a1), (b0, b1))
+    np.testing.assert_allclose(b2 - a2, 0.9 * (a1 - a0), atol=1e-12)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_a_step_is_the_formula_written_out(bias):
     model = linear(3, 4, bias)
@@ -82,9 +97,10 @@ def test_a_step_is_the_formula_written_out(bias):
     A, G, dW = a.T @ a / 30, e.T @ e / 30, e.T @ a / 30
     pi, root = np.sqrt((np.trace(A) / len(A)) / (np.trace(G) / 4)), np.sqrt(0.02)
     V = np.linalg.inv(G + root / pi * np.eye(4)) @ dW @ np.linalg.inv(A + pi * root * np.eye(len(A)))
-    nu = min(1, np.sqrt(0.5 / (0.7**2 * (V * dW).sum())))
+    nu = np.sqrt(1e-3 / (0.7**2 * (V * dW).sum()))
+    assert nu < 1
     W = np.hstack([model.weight.data, model.bias.data[:, None]]) if bias else model.weight.data.copy()
-    opt = optim.KFAC(model, lr=0.7, damping=0.02, fisher="empirical", kl_clip=0.5)
+    opt = optim.KFAC(model, lr=0.7, damping=0.02, fisher="empirical", kl_clip=1e-3)
     opt.step(lambda: F.cross_entropy(model(mg.tensor(X)), mg.tensor(LABELS)))
     found = np.hstack([model.weight.data, model.bias.data[:, None]]) if bias else model.weight.data
     np.testing.assert_allclose(found, W - 0.7 * nu * V, atol=1e-12)

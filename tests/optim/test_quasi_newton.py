@@ -70,6 +70,17 @@ def test_bfgs_takes_few_more_evaluations_than_scipys():
     assert max(ratios.values()) <= 5, ratios
 
 
+def test_with_one_pair_bfgs_and_lbfgs_take_the_same_step():
+    """Both begin with a multiple of I that the first pair gives; later pairs change it in LBFGS alone."""
+    ends = []
+    for kind in (optim.BFGS, optim.LBFGS):
+        params = start()
+        kind(params, max_iter=2, max_eval=50, line_search_fn="strong_wolfe").step(lambda params=params: bumpy(params))
+        ends.append(snapshot(params))
+    for p, q in zip(*ends):
+        np.testing.assert_allclose(p, q, rtol=1e-12)
+
+
 def quadratic(n, kappa, seed=0):
     """½ xᵀAx - bᵀx with eigenvalues from 1 to κ."""
     rng = np.random.default_rng(seed)
