@@ -163,10 +163,10 @@ def lessons(results):
     rates = [lr for lr, _ in results.values()]
     (first, *_, last), (worst, *_, best) = sorted(epochs, key=epochs.get), sorted(means, key=means.get)
     return [
-        f"The best rates lie between {min(rates):g} and {max(rates):g}: to compare methods at one rate is to compare rates.",
+        f"The best rates lie between {min(rates):g} and {max(rates):g}: at one rate, one would compare rates.",
         f"To the target, {first} needs {epochs[first]:.1f} epochs and {last} {epochs[last]:.1f}.",
-        f"In the end, the test accuracies lie between {means[worst]:.1f} % ({worst}) and {means[best]:.1f} % ({best}), while from",
-        f"    seed to seed a method's own varies by {noise:.1f} points (standard deviation).",
+        f"In the end {worst} reads {means[worst]:.1f} % of the test digits and {best} {means[best]:.1f} %,",
+        f"    while from seed to seed a method's own accuracy varies by {noise:.1f} points (standard deviation).",
     ]
 
 

@@ -73,7 +73,7 @@ def spread(values, digits=2):
 
 
 def table(results):
-    """For each rate and form: the highest loss among the first 50, the last epoch's, and the accuracy on test digits."""
+    """For each rate and form: the highest of the first 50 losses, the last epoch's, and the accuracy on test digits."""
     lines = [f"{'rate':6} {'form':14} {'highest early loss':>20} {'final loss':>17} {'test, %':>13}"]
     for (lr, form), histories in results.items():
         early = spread([max(history.loss[:50]) for history in histories])
@@ -89,7 +89,7 @@ def lessons(results):
         tests = [np.array([100 * history.validation_metric[-1] for history in results[lr, form]]) for form in FORMS]
         (corrected, not_corrected), noise = np.mean(tests, axis=1), np.sqrt(np.var(tests, axis=1).mean())
         gain = not_corrected - corrected
-        verdict = "no clear effect" if abs(gain) < 2 * noise else "longer first steps " + ("help" if gain > 0 else "hurt")
+        verdict = "no clear effect" if abs(gain) < 2 * noise else "long first steps " + ("help" if gain > 0 else "hurt")
         yield f"at rate {lr:g}, {not_corrected:.1f} % without the correction and {corrected:.1f} % with it: {verdict}"
 
 
@@ -120,7 +120,9 @@ def main(seeds=range(5), epochs=20):
     lengths["RAdam"] = step_lengths(optim.RAdam, 2000)
     longest = lengths["not corrected"].argmax()
     print(f"step 1 is {lengths['not corrected'][0]:.2f} times the rate without the correction, and 1 with it;")
-    print(f"step {longest + 1} is the longest, {lengths['not corrected'][longest]:.2f} times; step 1000 is still", end=" ")
+    print(
+        f"step {longest + 1} is the longest, {lengths['not corrected'][longest]:.2f} times; step 1000 is still", end=" "
+    )
     print(f"{lengths['not corrected'][999]:.2f} times.")
     print(f"RAdam takes its step 6, the first that it adapts, only {lengths['RAdam'][5]:.3f} times the rate.\n")
 

@@ -1,8 +1,8 @@
 """Which optimizer gets down which landscape, and what stops the others?
 
-Thirteen first-order methods race on ten surfaces of two numbers, each surface with one difficulty: a half-pipe, the same
-turned, a curved valley, plains, many minima, saddles, a plateau, a sharp well beside a flat one. No method is favoured
-by its rate: each runs with every rate of a grid, and its best run on that surface counts.
+Thirteen first-order methods race on ten surfaces of two numbers, each surface with one difficulty: a half-pipe, the
+same turned, a curved valley, plains, many minima, saddles, a plateau, a sharp well beside a flat one. No method is
+favoured by its rate: each runs with every rate of a grid, and its best run on that surface counts.
 
     python examples/race.py
 
@@ -103,14 +103,14 @@ def lessons(results):
     wells = [name for name, (path, _) in results["double_well"].items() if path.points[-1, 0] > 0]
     return [
         f"In a half-pipe, a rate short enough for the walls is too short for the floor: {steps('bowl', 'SGD')}.",
-        f"A memory helps: {steps('bowl', 'momentum')}, and where the pipe is turned, {steps('turned_bowl', 'momentum')}.",
+        f"A memory helps: {steps('bowl', 'momentum')}; in a pipe that is turned, {steps('turned_bowl', 'momentum')}.",
         f"A rate for each coordinate helps where the pipe lies along one: {steps('bowl', 'RMSprop')};",
         f"    it helps less where the pipe is turned: {steps('turned_bowl', 'RMSprop')}.",
         f"Through the curved valley came: {who('rosenbrock')}.",
-        f"Where gradients vanish, dividing by their size helps: {steps('plateau', 'SGD')}, {steps('plateau', 'Adam')}.",
+        f"Where gradients vanish, it helps to divide by them: {steps('plateau', 'SGD')}, {steps('plateau', 'Adam')}.",
         f"The deepest of many holes was found by {who('rastrigin')}: going downhill leads to the nearest.",
-        f"In the sharp well beside the start ended {len(wells)} of {len(METHODS)}; SAM's ρ of 0.05 does not reach over the",
-        "    rim, 0.43 away (examples/sharp_and_flat.py).",
+        f"In the sharp well beside the start ended {len(wells)} of {len(METHODS)}: SAM's ρ of 0.05 does not reach over",
+        "    its rim, 0.43 away (examples/sharp_and_flat.py has a larger ρ).",
     ]
 
 
