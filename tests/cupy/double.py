@@ -208,7 +208,8 @@ class Array:
 
     def __getitem__(self, key):
         key = self._key(key)
-        return Array(self._a[key if Ellipsis in map(id_or_ellipsis, key) else (*key, ...)], self._number)
+        whole = any(k is Ellipsis for k in key)  # with ... even one element is a view of 0 dimensions
+        return Array(self._a[key if whole else (*key, ...)], self._number)
 
     def __setitem__(self, key, value):
         if not isinstance(value, (Array, *SCALARS)):
@@ -247,10 +248,11 @@ class Array:
 
     def __array_function__(self, function, types, args, kwargs):
         path = [*function.__module__.split(".")[1:], function.__name__]
-        text = API["functions"].get(".".join(path))
-        if text is None or not all(issubclass(t, (Array, np.ndarray)) for t in types):
+        name = ".".join(path)
+        known = name in API["functions"] or name in API["ufuncs"]  # CuPy's sinc is a ufunc
+        if not known or not all(issubclass(t, (Array, np.ndarray)) for t in types):
             return NotImplemented
-        signature(text).bind(*args, **kwargs)
+        signature(API["functions"].get(name, "(*inputs, out=None, dtype=None)")).bind(*args, **kwargs)
         number = number_of([self, *args, *kwargs.values()])
         kwargs = {k: inside(v) for k, v in kwargs.items()}
         with np.errstate(all="ignore"):
@@ -261,11 +263,6 @@ class Array:
                     raise
                 result = np.full(args[-1].shape, np.nan, args[0].dtype)  # CuPy says nothing, unless told to
         return outside(result, number)
-
-
-def id_or_ellipsis(k):
-    """Something that can be compared with `in`."""
-    return k if k is Ellipsis else id(k)
 
 
 def call(ufunc, method, inputs, out, kwargs):
