@@ -160,6 +160,24 @@ def test_saved_settings_are_taken_over():
     assert (ours.step_size, ours.gamma) == (2, 0.7)
 
 
+def test_saved_settings_of_parts_are_taken_over():
+    opt, other = two_groups(), two_groups()
+    ours, theirs = StepLR(opt, 5), StepLR(other, 2, gamma=0.7)
+    whole = LinearWarmup(opt, 3, after=ours)
+    whole.load_state_dict(LinearWarmup(other, 4, after=theirs).state_dict())
+    assert (whole.warmup_steps, ours.step_size, ours.gamma) == (4, 2, 0.7)
+
+
+def test_a_state_dict_is_a_copy():
+    opt = two_groups()
+    scheduler = MultiStepLR(opt, [3, 5])
+    saved = scheduler.state_dict()
+    opt.add_param_group({"params": [mg.tensor([1.0], requires_grad=True)]})
+    advance(opt)
+    scheduler.step()
+    assert (saved["t"], saved["base_lrs"]) == (0, [*RATES])
+
+
 def test_a_group_added_later_joins_in_the_middle():
     opt = two_groups()
     scheduler = StepLR(opt, 3, gamma=0.5)
