@@ -65,11 +65,6 @@ def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
     return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)
 
 
-def is_new(grad: Any, g: Any, values: list[Any]) -> bool:
-    """Does nothing else refer to the array a rule returned? If so, it may become a leaf's `.grad` without a copy."""
-    return is_array(grad) and grad.base is None and id(grad) not in map(id, (g, *values))
-
-
 def lift(node: Node) -> list[Any]:
     """A node's kept values as Tensors with their place in the graph, so that what a rule computes is recorded."""
 
@@ -86,8 +81,8 @@ def lift(node: Node) -> list[Any]:
 
 
 def run_hooks(node: Any, g: Any) -> Any:
-    """Show a gradient to a Tensor's hooks; what one returns takes its place."""
-    seen = g if isinstance(g, Tensor) else Tensor(g)
+    """Show a copy of a gradient to a Tensor's hooks, which may keep it; what one returns takes its place."""
+    seen = g if isinstance(g, Tensor) else Tensor(g.copy())
     for hook in [*node.hooks.values()]:
         result = hook(seen)
         if result is not None:
@@ -128,17 +123,30 @@ def refuse_stale(order: list[Node]) -> None:
                     changes[node] = changed
 
 
-def complete(leaf: Any, g: Any) -> None:
-    """All of a leaf's gradient is there: add it to `.grad`, then run the hooks that wait for that."""
+def complete(leaf: Any, total: Any, g: Any, values: list[Any], given: set[int]) -> None:
+    """All of a leaf's gradient is there: add it to `.grad`, then run the hooks that wait for that.
+
+    Every `.grad` is an array of its own. The array that a rule returned becomes it as it is, unless it is a view, or a
+    value that the node kept, or already `given` to somebody; then a copy does. It may well be g, the gradient of the
+    node's output, which rules yet to come will read: unless a hook could write into it before they do.
+    """
     if leaf.hooks:
-        g = run_hooks(leaf, g)
+        total = run_hooks(leaf, total)
+        given.add(id(total))
     tensor = leaf.tensor()
-    if tensor is not None:
-        g = g if isinstance(g, Tensor) else Tensor(g)
-        tensor._grad = g if tensor._grad is None else tensor._grad + g
-        if leaf.accumulated_hooks:
-            for hook in [*leaf.accumulated_hooks.values()]:
-                hook(tensor)
+    if tensor is None:
+        return
+    if tensor._grad is not None:
+        tensor._grad = tensor._grad + total
+    else:
+        taken = id(total) in given or id(total) in map(id, values) or (total is g and leaf.accumulated_hooks)
+        if taken or not is_array(total) or total.base is not None:
+            total = total.copy()
+        given.add(id(total))
+        tensor._grad = total if isinstance(total, Tensor) else Tensor(total)
+    if leaf.accumulated_hooks:
+        for hook in [*leaf.accumulated_hooks.values()]:
+            hook(tensor)
 
 
 def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[Node, Any]:
