@@ -4,11 +4,12 @@ Data: scikit-learn's 1,797 handwritten digits of 8×8 pixels, which come with th
 fifth of them is kept aside for the test. First the gradient of the very loss that is trained is checked against
 difference quotients; then a multi-layer perceptron learns the digits, then a small convolutional network.
 
-    make train                      (or: python examples/digits.py)
+    make train                      (or: python examples/digits.py; on a GPU: python examples/digits.py --device cuda)
 
 Pictures go to examples/output/: the graph of a loss, learning curves, a confusion matrix, and every mistake.
 """
 
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -72,15 +73,16 @@ def learn(name, model, train, test, epochs, lr):
         if epoch % 5 == 0:
             print(f"{name}, epoch {epoch:2}: {history.last()}")
 
-    print(f"{name}: {sum(p.size for p in model.parameters()):,} parameters")
+    device = next(model.parameters()).device
+    print(f"{name}, on {device}: {sum(p.size for p in model.parameters()):,} parameters")
     draw_graph(name, model, train[np.arange(32)])
     history = fit(
         model,
         nn.CrossEntropyLoss(),
         optim.AdamW(model.parameters(), lr=lr, weight_decay=0.1),
-        DataLoader(train, batch_size=32, shuffle=True),
+        DataLoader(train, batch_size=32, shuffle=True, device=device),
         epochs,
-        validation=DataLoader(test, batch_size=len(test)),
+        validation=DataLoader(test, batch_size=len(test), device=device),
         metric=accuracy,
         callbacks=[tell],
     )
@@ -90,7 +92,7 @@ def learn(name, model, train, test, epochs, lr):
 
 def draw_graph(name, model, batch):
     """Draw what a batch's loss is computed of; without Graphviz's program `dot`, in words that it would read."""
-    images, labels = batch
+    images, labels = (part.to(next(model.parameters()).device) for part in batch)
     picture = mg.graph.draw(lambda: nn.functional.cross_entropy(model(images), labels), model)
     picture.write(OUTPUT / f"digits_{name}_graph.svg")
 
@@ -99,7 +101,7 @@ def show_mistakes(name, model, test):
     """Draw the confusion matrix, and each digit that was misread with what it is and what it was taken for."""
     images, labels = test[np.arange(len(test))]
     with mg.no_grad():
-        guesses = model(images).argmax(axis=1).numpy()
+        guesses = model(images.to(next(model.parameters()).device)).argmax(axis=1).numpy()
     labels = labels.numpy()
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (labels, guesses), 1)
@@ -126,6 +128,9 @@ def show_mistakes(name, model, test):
 
 
 def main():
+    parser = argparse.ArgumentParser(description="Learn to read handwritten digits.")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, or cuda:1 for the second of several GPUs")
+    device = parser.parse_args().device
     OUTPUT.mkdir(exist_ok=True)
     mg.manual_seed(0)
     train, test = digits()
@@ -136,6 +141,7 @@ def main():
         ("perceptron", perceptron(), 40, 2e-3),
         ("convolutional", convolutional(), 25, 1e-3),
     ]:
+        model.to(device)
         learn(name, model, train, test, epochs, lr)
         show_mistakes(name, model, test)
     print("pictures: examples/output/digits_*")

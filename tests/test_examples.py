@@ -1,9 +1,14 @@
 """The examples do what they say: each is run as a reader would run it, and what it claims is looked at."""
 
+import math
 import re
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
+import numpy as np
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -17,7 +22,8 @@ def run(name, tmp_path, **constants):
         assert count == 1
     copy = tmp_path / name
     copy.write_text(source)
-    runpy.run_path(str(copy), run_name="__main__")
+    with mock.patch.object(sys, "argv", [str(copy)]):
+        runpy.run_path(str(copy), run_name="__main__")
     return tmp_path / "output"
 
 
@@ -120,3 +126,178 @@ def test_kfac_takes_half_of_adams_steps_at_most(tmp_path, capsys):
     assert float(mean) <= 100
     assert float(spread) < 30
     assert (output / "kfac_digits.png").exists()
+
+
+def story(name, tmp_path):
+    """The functions of an example that takes longer, to be called with less to do; pictures go to the test's folder."""
+    copy = tmp_path / name
+    copy.write_text((EXAMPLES / name).read_text())
+    return SimpleNamespace(**runpy.run_path(str(copy)), output=tmp_path / "output")
+
+
+def test_in_a_half_pipe_momentum_and_own_rates_arrive_and_turning_it_costs_the_latter(tmp_path, capsys):
+    race = story("race.py", tmp_path)
+    race.main({key: race.SURFACES[key] for key in ("bowl", "turned_bowl")}, steps=100)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[2:15]]
+    steps = {name: (cells[0], cells[1] if cells[0] == "-" else cells[3]) for name, *cells in lines}
+    assert len(steps) == 13
+    assert steps["SGD"] == ("-", "-")
+    assert int(steps["momentum"][0]) < 80 and int(steps["momentum"][1]) < 80
+    assert int(steps["RMSprop"][0]) < 30 and steps["RMSprop"][1] == "-"
+    files = {path.name for path in race.output.iterdir()}
+    kinds = [f"race_{key}_{family}" for key in ("bowl", "turned_bowl") for family in ("one_rate", "own_rates")]
+    assert {f"{kind}{end}" for kind in kinds for end in (".png", "_progress.png", ".gif")} <= files
+    assert "race_adam_moments.gif" in files
+
+
+@pytest.mark.slow
+def test_each_surface_of_the_race_stops_whom_it_should(tmp_path):
+    race = story("race.py", tmp_path)
+    results = race.main()
+    steps = {key: {name: race.arrived(path) for name, (path, _) in runs.items()} for key, runs in results.items()}
+    assert steps["rosenbrock"]["momentum"] < 300 < steps["rosenbrock"]["SGD"]
+    assert steps["plateau"]["Adam"] < 150 and steps["plateau"]["SGD"] == math.inf
+    assert steps["saddle"]["Adam"] < steps["saddle"]["SGD"] < steps["saddle"]["SAM"]
+    assert min(steps["rastrigin"].values()) == math.inf
+    assert all(path.points[-1, 0] > 0 for path, _ in results["double_well"].values())
+    assert "nobody" in "".join(race.lessons(results))
+
+
+def test_every_optimizer_learns_the_digits_at_a_rate_that_suits_it(tmp_path, capsys):
+    comparison = story("compare_optimizers.py", tmp_path)
+    suitable = {"Adam": 0.01, "AdamW": 0.01, "RAdam": 0.03, "Adagrad": 0.03, "RMSprop": 0.003, "LAMB": 0.01}
+    comparison.main.__globals__["best_rate"] = lambda make, data, epochs: suitable.get(
+        next(name for name in comparison.METHODS if comparison.METHODS[name] is make), 0.3
+    )
+    results = comparison.main(seeds=[0], epochs=10)
+    assert len(results) == 13
+    for name, (_, ((history, seconds, test),)) in results.items():
+        assert test > 0.9, name
+        assert len(seconds) == len(history.validation_metric) == 10
+    assert "one would compare rates" in capsys.readouterr().out
+    assert (comparison.output / "compare_optimizers.png").exists()
+
+
+@pytest.mark.slow
+def test_the_optimizers_differ_in_speed_and_hardly_in_the_end(tmp_path):
+    comparison = story("compare_optimizers.py", tmp_path)
+    results = comparison.main()
+    epochs = {name: np.mean([comparison.until_target(run[0]) for run in runs]) for name, (_, runs) in results.items()}
+    tests = {name: np.mean([run[2] for run in runs]) for name, (_, runs) in results.items()}
+    assert max(epochs.values()) > 2.5 * min(epochs.values())
+    assert max(epochs["Nesterov"], epochs["Adam"], epochs["momentum"]) < 0.6 * epochs["SGD"]
+    assert max(tests.values()) - min(tests.values()) < 0.03
+    assert len({lr for lr, _ in results.values()}) >= 4
+
+
+def test_without_its_correction_adams_first_steps_are_as_long_as_the_formula_says(tmp_path, capsys):
+    adam = story("first_steps_of_adam.py", tmp_path)
+    lengths, results = adam.main(seeds=[0], epochs=3)
+    t = np.arange(1, 2001)
+    np.testing.assert_allclose(lengths["not corrected"], (1 - 0.9**t) / np.sqrt(1 - 0.999**t), rtol=1e-5)
+    np.testing.assert_allclose(lengths["corrected"], 1, rtol=1e-5)
+    early = {setting: max(history.loss[:50]) for setting, (history,) in results.items()}
+    assert early[0.05, "not corrected"] > 2 * early[0.05, "corrected"]
+    text = capsys.readouterr().out
+    assert "step 1 is 3.16 times the rate" in text and "step 12 is the longest, 6.57 times" in text
+    names = {path.name for path in adam.output.iterdir()}
+    assert {
+        "first_steps_of_adam.png",
+        "first_steps_of_adam_rosenbrock.png",
+        "first_steps_of_adam_rosenbrock.gif",
+    } <= names
+
+
+@pytest.mark.slow
+def test_long_first_steps_help_at_a_small_rate_and_wreck_the_network_at_a_large_one(tmp_path, capsys):
+    run("first_steps_of_adam.py", tmp_path)
+    text = capsys.readouterr().out
+    verdicts = dict(re.findall(r"at rate (\S+), .*: (.*)", text))
+    assert verdicts["0.001"] == "long first steps help"
+    assert verdicts["0.05"] == "long first steps hurt"
+
+
+def test_averages_leave_the_noise_and_the_lag_that_their_weights_say(tmp_path, capsys):
+    averages = story("averages.py", tmp_path)
+    found, missed, tests = averages.main(seeds=[0], steps=150, epochs=1, rates=(0.1,))
+    alone = {"SMA(5)": (1 / 5, 2), "SMA(20)": (1 / 20, 9.5), "EWMA(0.5)": (1 / 3, 1), "EWMA(0.9)": (1 / 19, 9)}
+    alone["WMA(10 ... 1)"] = (sum(w * w for w in range(11)) / 55**2, 3)
+    for name, (expected, left, lag, measured) in found.items():
+        np.testing.assert_allclose(
+            [expected, lag, measured], [alone[name][0], alone[name][1], alone[name][1]], rtol=1e-6
+        )
+        assert 0.6 * expected < left < 1.4 * expected
+    assert missed["SMA(5)"][0] < 0.7 * missed["no average"][0]
+    assert tests.keys() == {"no average", *averages.AVERAGES}
+    assert (averages.output / "averages.png").exists()
+
+
+@pytest.mark.slow
+def test_averaged_gradients_bear_a_rate_that_single_ones_do_not(tmp_path):
+    _, missed, tests = story("averages.py", tmp_path).main()
+    assert np.mean(missed["EWMA(0.9)"]) < 0.5 * np.mean(missed["no average"])
+    assert np.mean(missed["WMA, fitted"]) < np.mean(missed["WMA(10 ... 1)"])
+    calm, wild = (({name: np.mean(values[k]) for name, values in tests.items()}) for k in (0, 1))
+    assert max(calm.values()) - min(calm.values()) < 3  # no clear effect
+    assert wild["EWMA(0.9)"] > wild["no average"] + 30
+
+
+def test_the_loss_stays_when_rate_and_batch_grow_together(tmp_path, capsys):
+    schedules = story("schedules.py", tmp_path)
+    scaled = schedules.scaling([0], epochs=5, batch_sizes=(32, 128))
+    loss = {setting: losses[0] for setting, (losses, _) in scaled.items()}
+    assert 0.8 < loss["k times the rate", 128] / loss["k times the rate", 32] < 1.25
+    assert loss["the same rate", 128] > 3 * loss["the same rate", 32]
+    warm = schedules.warm_up([0], epochs=15, rates=(0.1, 0.2))
+    assert warm["with", 0.2][1] > warm["without", 0.2][1] + 20
+    large = schedules.large_batch([0], epochs=15, rates=(0.03, 0.07))
+    assert large["LAMB", 0.07][1] > large["Adam", 0.07][1] + 20
+    schedules.OUTPUT.mkdir()
+    schedules.show(scaled, warm, large)
+    schedules.report("linear scaling", scaled)
+    assert "k times the rate, 128" in capsys.readouterr().out
+    assert (schedules.output / "schedules.png").exists()
+
+
+@pytest.mark.slow
+def test_schedules_do_what_the_story_says(tmp_path):
+    decayed, scaled, warm, large = story("schedules.py", tmp_path).main()
+    loss = {setting: losses.mean() for setting, (losses, _) in (decayed | scaled).items()}
+    test = {setting: tests.mean() for setting, (_, tests) in (warm | large).items()}
+    assert loss["cosine"] < 0.5 * loss["constant"]
+    for size in (32, 64, 128, 256):
+        assert 0.8 < loss["k times the rate", size] / loss["k times the rate", 16] < 1.25
+    assert loss["k times the rate", 512] > 1.25 * loss["k times the rate", 16]
+    assert loss["the same rate", 512] > 20 * loss["the same rate", 16]
+    assert test["with", 0.2] > test["without", 0.2] + 40
+    assert test["LAMB", 0.07] > test["Adam", 0.07] + 40
+
+
+def test_sam_leaves_the_sharp_well_and_finds_networks_in_flatter_places(tmp_path, capsys):
+    flat = story("sharp_and_flat.py", tmp_path)
+    wells = flat.wells(radii=(0.0, 0.1), runs=5, steps=250)
+    assert wells[0.0][:2] == (5, 0) and wells[0.1][1] >= 3
+    assert wells[0.0][2] == pytest.approx(100, rel=1e-3) and wells[0.1][2] < 50
+    found = flat.networks([0], steps=100)
+    assert found[0.2, "batch 400, SAM 0.5"][0, 3] < 0.5 * found[0.2, "batch 400"][0, 3]
+    flat.OUTPUT.mkdir()
+    flat.show(found, flat.between(0, steps=50))
+    print(flat.table(found), *flat.lessons(found))
+    assert capsys.readouterr().out.count("sharpness ×") == 12
+    assert (flat.output / "sharp_and_flat.png").exists()
+
+
+@pytest.mark.slow
+def test_large_batches_end_sharper_and_generalise_worse_unless_sam_is_there(tmp_path):
+    flat = story("sharp_and_flat.py", tmp_path)
+    wells, found = flat.main()
+    assert wells[0.0][:2] == (20, 0) and wells[0.1][1] > 12
+    sharp = {setting: rows[:, 3].mean() for setting, rows in found.items()}
+    test = {setting: rows[:, 1].mean() for setting, rows in found.items()}
+    for wrong in (0.0, 0.2):
+        assert sharp[wrong, "batch 16"] < 0.3 * sharp[wrong, "batch 400"]
+        assert sharp[wrong, "batch 400, SAM 0.5"] < 0.3 * sharp[wrong, "batch 400"]
+        assert test[wrong, "batch 16"] > test[wrong, "batch 400"] + 1
+    assert test[0.2, "batch 400, SAM 0.5"] > test[0.2, "batch 400"] + 5
+    ghosts = test[0.0, "norm, batch 400, ghosts 20"] - test[0.0, "norm, batch 400"]
+    assert -0.5 < ghosts < 1.5  # no clear effect

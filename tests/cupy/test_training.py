@@ -1,8 +1,10 @@
 """A training run on the double: data, loss, steps, checkpoints; and what is said where worlds are mixed or missing."""
 
 import pickle
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -166,6 +168,7 @@ def test_a_world_can_be_registered_under_any_name(double):
 
 PROGRAM = """
 import sys
+from pathlib import Path
 sys.modules["cupy"] = None  # as where it is not installed
 import minigrad as mg
 assert not mg.cuda.is_available() and mg.cuda.device_count() == 0
@@ -204,3 +207,18 @@ def test_without_cupy_or_a_driver_one_sentence_says_what_is_missing(program):
 def test_importing_minigrad_does_not_import_cupy():
     program = "import minigrad, optim, sys; assert not any(name.startswith('cupy') for name in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# ------------------------------------------------------------------------------------------------------- the example
+
+
+@pytest.mark.slow
+def test_the_digits_example_runs_on_a_device(double, tmp_path, monkeypatch, capsys):
+    source = (Path(__file__).parent.parent.parent / "examples" / "digits.py").read_text()
+    for epochs in ("40, 2e-3", "25, 1e-3"):
+        assert epochs in source
+        source = source.replace(epochs, "1, 2e-3")
+    (tmp_path / "digits.py").write_text(source)
+    monkeypatch.setattr(sys, "argv", ["digits.py", "--device", "cuda"])
+    runpy.run_path(str(tmp_path / "digits.py"), run_name="__main__")
+    assert "convolutional, on cuda:0" in capsys.readouterr().out
