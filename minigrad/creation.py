@@ -17,6 +17,8 @@ Shape = int | tuple[int, ...]
 
 
 def _made(array: Any, dtype: Any, requires_grad: bool, device: str | None) -> Tensor:
+    if isinstance(dtype, int):
+        raise TypeError(f"got {dtype} for a dtype; a shape is one argument: mg.zeros((2, 3))")
     if dtype is None and array.dtype == np.float64:
         dtype = backend.default_dtype()
     return tensor(array, dtype, requires_grad, device)

@@ -30,7 +30,7 @@ from .row import Row
 from .tensor import Tensor
 
 
-def explain(loss: Tensor, params: Any = None, limit: int = 50) -> None:
+def explain(loss: Any, params: Any = None, limit: int = 50) -> None:
     """Print the backward pass of a small graph, one line a node, youngest first: the order in which the engine goes.
 
     A line has the node's name, op, shape, its gradient (as a sum, where several paths led to it), and what each rule
@@ -40,7 +40,7 @@ def explain(loss: Tensor, params: Any = None, limit: int = 50) -> None:
     Parameters
     ----------
     loss
-        A Tensor of one element, computed on the record.
+        A Tensor of one element, computed on the record, or a function without arguments that computes it.
     params
         Names to use: a dict of Tensors, a Module, or its `named_parameters()`. What has no name gets a number.
     limit
@@ -61,7 +61,7 @@ def explain(loss: Tensor, params: Any = None, limit: int = 50) -> None:
     #1    multiply  (2,)   [1, 1]               x: g * y = [1, 2] → x,  y: g * x = [1, 2] → x
     x     leaf      (2,)   [1, 2] + [1, 2] = [2, 4]
     """
-    root, seed = start("explain", loss, None, False)
+    root, seed = start("explain", loss() if callable(loss) else loss, None, False)
     order, received, sent = passed_back(root, seed)
     names = names_of("explain", params)
     leaves = sorted((node for node in received if node.row is LEAF), key=lambda leaf: leaf.birth)

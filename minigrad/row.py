@@ -3,7 +3,7 @@
     Row(np.multiply, {"x": lambda g, y: g * y, "y": lambda g, x: g * x})
 
 The keyword says which argument a rule differentiates, the rule's parameter names say what it needs. Both are resolved
-to positions here, once, when the row is defined, so that `engine` only picks from a list. Skip this file at first.
+to positions here, once, when the row is defined, so that `engine` only picks from a list; `Row` says what it asks for.
 
 Public: `Row`.
 """
@@ -117,7 +117,8 @@ class Row:
                     raise TypeError(f"{self.name}: argument {name!r} is given twice")
                 values[k] = value
             elif name not in REFUSED or not (value is None or value is np._NoValue):
-                raise TypeError(f"{self.name}: unknown argument {name!r}; on Tensors it takes {', '.join(self.names)}")
+                hint = {"dim": " (NumPy's word is axis)", "keepdim": " (NumPy's word is keepdims)"}.get(name, "")
+                raise TypeError(f"{self.name}: unknown argument {name!r}{hint}; it takes {', '.join(self.names)}")
         for k in self.required:
             if values[k] is MISSING:
                 raise TypeError(f"{self.name}: argument {self.names[k]!r} is missing; it takes {', '.join(self.names)}")

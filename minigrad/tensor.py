@@ -184,7 +184,13 @@ class Tensor:
         return int(self.item())
 
     def __bool__(self) -> bool:
+        if self.size != 1:
+            raise ValueError(f"bool: a Tensor of shape {self.shape} is neither true nor false; use x.any() or x.all()")
         return bool(self.item())
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = f"; here that is {ELSEWHERE[name]}" if name in ELSEWHERE else ""
+        raise AttributeError(f"a Tensor has no attribute {name!r}{hint}")
 
     def __index__(self) -> int:
         if self.data.dtype.kind not in "iu":
@@ -376,6 +382,29 @@ class Tensor:
         def var(self, axis: Axis = None, ddof: float = 0, keepdims: bool = False) -> Tensor: ...
         # fmt: on
 
+
+# What other libraries call it, for the message of `__getattr__`.
+ELSEWHERE = {
+    "view": "x.reshape(shape)",
+    "permute": "x.transpose(axes)",
+    "unsqueeze": "mg.expand_dims(x, axis)",
+    "expand": "mg.broadcast_to(x, shape)",
+    "float": "x.astype(np.float32)",
+    "double": "x.astype(np.float64)",
+    "long": "x.astype(int)",
+    "type": "x.astype(dtype)",
+    "tolist": "x.numpy().tolist()",
+    "clone": "x.copy()",
+    "cpu": 'x.to("cpu")',
+    "cuda": 'x.to("cuda")',
+    "norm": "mg.linalg.norm(x)",
+    "abs": "abs(x)",
+    "exp": "mg.exp(x)",
+    "log": "mg.log(x)",
+    "tanh": "mg.tanh(x)",
+    "zero_": "x.grad = None, or optimizer.zero_grad()",
+    "requires_grad_": "x.requires_grad = True",
+}
 
 CREATION = {np.zeros, np.ones, np.full, np.empty, np.arange, np.eye, np.identity}
 

@@ -20,7 +20,7 @@ import copy
 import inspect
 import itertools
 from collections import UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, ClassVar
 
@@ -122,8 +122,11 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._plans: dict[int, Plan] = {}
-        if isinstance(params, (Tensor, dict)):
-            raise TypeError(f"{self._name}: params is a list of Tensors or of dicts, got one {type(params).__name__}")
+        if isinstance(params, (Tensor, dict)) or not isinstance(params, Iterable):
+            hint = ": use model.parameters()" if hasattr(params, "parameters") else ""
+            raise TypeError(
+                f"{self._name}: params is a list of Tensors or of dicts, got one {type(params).__name__}{hint}"
+            )
         groups = list(params)
         if not groups:
             raise ValueError(f"{self._name}: got no parameters; was model.parameters() used up before?")
@@ -208,6 +211,8 @@ class Optimizer:
         -------
         The closure's loss, from before the update; None without a closure.
         """
+        if isinstance(closure, Tensor):
+            raise TypeError(f"{self._name}.step: got a Tensor; call loss.backward() and step(), or give a closure")
         if closure is not None:
             loss = self.gradients(closure)
         elif self.needs_closure:

@@ -109,7 +109,7 @@ BAD = {
     "a Tensor of floats as index":  (TypeError, ["index", "float64"],            lambda s: [1, 2, 3][s.c[0]]),
     "an unknown pad mode":          (ValueError, ["pad", "reflect"],             lambda s: mg.pad(s.x, 1, mode="reflect")),
     "length of a scalar":           (TypeError, ["0-d"],                         lambda s: len(s.loss)),
-    "truth of several elements":    (ValueError, ["one element", "(2,)"],        lambda s: bool(s.x)),
+    "truth of several elements":    (ValueError, ["x.any()", "(2,)"],            lambda s: bool(s.x)),
     "item of several elements":     (ValueError, ["item", "(2,)"],               lambda s: s.x.item()),
     "copying a result":             (TypeError, ["multiply", "detach"],          lambda s: __import__("copy").deepcopy(s.y)),
 

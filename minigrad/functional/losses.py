@@ -118,7 +118,10 @@ def classes_last(name: str, x: Any, target: Any, ignore_index: int) -> tuple[Any
     """
     target = np.asarray(target) if isinstance(target, (int, list, tuple)) else plain_key(target)
     if not is_array(target) or target.dtype.kind not in "iu":
-        raise TypeError(f"{name}: targets are class numbers, integers; got {getattr(target, 'dtype', target)!r}")
+        raise TypeError(
+            f"{name}: targets are class numbers, integers, got {getattr(target, 'dtype', target)!r}; use "
+            "y.astype(int), or of rows with a 1 for the class y.argmax(axis=1)"
+        )
     if x.ndim > 2:
         x = moveaxis(x, 1, -1)
     if x.ndim == 0 or target.shape != x.shape[:-1]:

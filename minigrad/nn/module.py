@@ -73,10 +73,10 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
-        if plain and isinstance(vars(self).get(name), Parameter):
+        if isinstance(vars(self).get(name), Parameter) and not (value is None or isinstance(value, Parameter)):
             raise TypeError(
-                f"{type(self).__name__}.{name} is a Parameter, and a Tensor in its place would not be learned; assign "
-                "nn.Parameter(value), or change it in place under `with mg.no_grad():`"
+                f"{type(self).__name__}.{name} is a Parameter, and in its place {type(value).__name__} would not be "
+                "learned; assign nn.Parameter(value), or change it in place under `with mg.no_grad():`"
             )
         if name in self._buffers and not plain and value is not None:
             raise TypeError(f"{type(self).__name__}.{name} is a buffer: a Tensor or None, not {type(value).__name__}")

@@ -35,11 +35,12 @@ def check_input(layer: str, x: Any, weight: Tensor, features: int | None = None)
 
     scikit-learn's arrays are float64: computing on in silence would make everything that follows float64.
     """
-    if getattr(x, "dtype", None) != weight.dtype:
-        got = getattr(x, "dtype", type(x).__name__)
+    if not hasattr(x, "dtype"):
+        raise TypeError(f"{layer}: the input is {type(x).__name__}, wanted a Tensor: mg.tensor(x)")
+    if x.dtype != weight.dtype:
+        other = f", or module.to(np.{x.dtype}) for a network in {x.dtype}" if x.dtype.kind == "f" else ""
         raise TypeError(
-            f"{layer}: the input is {got}, the weight {weight.dtype}; use x.astype(np.{weight.dtype}), "
-            f"or module.to(np.float64) for a network in float64"
+            f"{layer}: the input is {x.dtype}, the weight {weight.dtype}; use x.astype(np.{weight.dtype}){other}"
         )
     if features is not None and (x.ndim == 0 or x.shape[-1] != features):
         raise ValueError(f"{layer}: wanted an input of shape (..., {features}), got {x.shape}")
