@@ -25,7 +25,7 @@ from statistics import median
 import numpy as np
 
 from tests.benchmarks import derivatives, graphs, networks, optimizers
-from tests.benchmarks.measure import TURNS, peak, program_seconds, race
+from tests.benchmarks.measure import TURNS, peaks, program_seconds, race
 from tests.benchmarks.workload import Workload, check, implementations, torch
 
 Row = list[str]
@@ -43,32 +43,25 @@ def time_row(title: str, workload: Workload, rounds: int) -> Row:
     over = {name: [mine / other for mine, other in zip(times["minigrad"], times[name])] for name in times}
     mine = duration(median(times["minigrad"]) / workload.work)
     by_torch = spread(over["torch"]) if torch else NOT_INSTALLED
-    hold, held = "", ""
-    if workload.hold is not None:
-        hold = f"≤ {workload.hold} × PyTorch"
-        held = verdict(median(over["torch"]), workload.hold) if torch else ""
+    hold = f"≤ {workload.hold} × PyTorch" if workload.hold else ""
+    held = verdict(median(over["torch"]) if torch else None, workload.hold)
     return [title, mine, spread(over["numpy"]), by_torch, hold, held]
 
 
 def memory_row(title: str, kind: type[Workload], rounds: int) -> Row:
-    """The most memory that one step takes, beyond its inputs."""
-    names = ["minigrad", "numpy"] + ["torch"] * (torch is not None)
-    peaks = {name: peak(kind, name) for name in names}
-    mine = peaks["minigrad"]
-    if mine is None:
-        return [title, "measured on Linux only", "", "", "", ""]
-    over = {name: mine / peaks[name] for name in names if peaks[name] > 2**20}
+    """The most memory that one step takes, beyond its inputs. It is the same in every round."""
+    (traced, resident), (by_numpy, _) = peaks(kind, "minigrad"), peaks(kind, "numpy")
+    by_torch = peaks(kind, "torch")[1] if torch else 0
+    over = {
+        "NumPy": traced / by_numpy,
+        "PyTorch": resident / by_torch if by_torch else None,
+        "the inputs": (kind.input_bytes + traced) / kind.input_bytes if kind.input_bytes else None,
+    }
     against, most = kind.hold_memory
-    over["the inputs"] = (mine + kind.input_bytes) / max(1, kind.input_bytes)
-    shown = f"{over['the inputs']:.2f} × the inputs" if against == "the inputs" else f"{mine / 2**20:.1f} MiB"
-    columns = [f"{over[name]:.2f}" if name in over else "" for name in ("numpy", "torch")]
-    if torch is None:
-        columns[1] = NOT_INSTALLED
-    held = verdict(over[against], most) if against in over else ""
-    return [title, shown, *columns, f"≤ {most} × {NAMES.get(against, against)}", held]
-
-
-NAMES = {"numpy": "NumPy by hand", "torch": "PyTorch"}
+    mine = f"{over['the inputs']:.2f} × the inputs" if kind.input_bytes else f"{traced / 2**20:.1f} MiB"
+    columns = ["none by hand" if by_numpy < 2**20 else f"{over['NumPy']:.2f}"]
+    columns.append(NOT_INSTALLED if torch is None else f"{over['PyTorch']:.2f}" if by_torch else "Linux only")
+    return [title, mine, *columns, f"≤ {most} × {against}", verdict(over[against], most)]
 
 
 def growth_row(title: str, kind: Callable[[int], Workload], rounds: int) -> Row:
@@ -120,9 +113,9 @@ def rows() -> dict[str, Callable[[int], Row]]:
 # ---------------------------------------------------------------------------------------------------------- as text
 
 
-def verdict(value: float, most: float) -> str:
-    """Does the value keep to what it is asked to?"""
-    return "holds" if value <= most else "MISSED"
+def verdict(value: float | None, most: float | None) -> str:
+    """Does the value, if there is one, keep to what it is asked to?"""
+    return "" if value is None or most is None else "holds" if value <= most else "MISSED"
 
 
 def spread(values: list[float]) -> str:

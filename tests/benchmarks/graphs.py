@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-import minigrad as mg
-from tests.benchmarks.workload import Step, Workload, leaves, normal, torch
+from tests.benchmarks.workload import Step, Workload, leaves, normal
 
 
 class Ops(Workload):
@@ -21,19 +20,13 @@ class Ops(Workload):
     def __init__(self) -> None:
         self.leaves = normal(8), normal(8, seed=1), normal(8, seed=2), 2 + normal(8, scale=0.1)
 
-    def minigrad(self) -> Step:
-        return self.recorded(mg, np.tanh)
-
-    def torch(self) -> Step:
-        return self.recorded(torch, torch.tanh)
-
-    def recorded(self, lib: Any, tanh: Any) -> Step:
+    def framework(self, lib: Any, optim: Any) -> Step:
         h0, a, b, c = params = leaves(lib, self.leaves)
 
         def step() -> Any:
             h = h0
             for _ in range(self.rounds):
-                h = tanh(h * a + b) / c
+                h = lib.tanh(h * a + b) / c
             loss = h.sum()
             for p in params:
                 p.grad = None
@@ -70,19 +63,13 @@ class Chain(Workload):
     """y ← y a, a hundred thousand times; nothing may recurse, and every node is kept until backward comes."""
 
     title = "100,000-op chain"
-    hold, hold_memory = 0.7, ("torch", 0.7)
+    hold, hold_memory = 0.7, ("PyTorch", 0.7)
 
     def __init__(self, length: int = 100_000) -> None:
         self.length = length
         self.a = np.float32(1 + 1e-6)
 
-    def minigrad(self) -> Step:
-        return self.recorded(mg)
-
-    def torch(self) -> Step:
-        return self.recorded(torch)
-
-    def recorded(self, lib: Any) -> Step:
+    def framework(self, lib: Any, optim: Any) -> Step:
         x = lib.tensor(2.0, requires_grad=True)
         a = float(self.a)
 
@@ -127,17 +114,11 @@ class Fan(Workload):
     def __init__(self, width: int) -> None:
         self.x, self.c = normal(8), normal(width).tolist()
 
-    def minigrad(self) -> Step:
-        return self.recorded(mg, np.sin)
-
-    def torch(self) -> Step:
-        return self.recorded(torch, torch.sin)
-
-    def recorded(self, lib: Any, sin: Any) -> Step:
+    def framework(self, lib: Any, optim: Any) -> Step:
         (x,) = leaves(lib, [self.x])
 
         def step() -> Any:
-            y = lib.stack([sin(x * c) for c in self.c]).sum()
+            y = lib.stack([lib.sin(x * c) for c in self.c]).sum()
             x.grad = None
             y.backward()
             return y, x.grad
@@ -170,19 +151,13 @@ class Elementwise(Workload):
     def __init__(self, size: int = 2**22) -> None:
         self.inputs = normal(size), normal(size, seed=1), normal(size, seed=2)
 
-    def minigrad(self) -> Step:
-        return self.recorded(mg, np.tanh)
-
-    def torch(self) -> Step:
-        return self.recorded(torch, torch.tanh)
-
-    def recorded(self, lib: Any, tanh: Any) -> Step:
+    def framework(self, lib: Any, optim: Any) -> Step:
         a, b, c = params = leaves(lib, self.inputs)
 
         def step() -> Any:
             for p in params:
                 p.grad = None
-            loss = tanh(a * b + c).sum()
+            loss = lib.tanh(a * b + c).sum()
             loss.backward()
             return loss, [p.grad for p in params]
 

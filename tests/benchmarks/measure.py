@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -62,21 +63,33 @@ def program_seconds(program: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def peak(kind: type[Workload], name: str) -> int | None:
-    """Bytes that a step's first call takes beyond its inputs, at most; in a process of its own. None without /proc."""
-    if not RESET.exists():
-        return None
+def peaks(kind: type[Workload], name: str) -> tuple[int, int]:
+    """The most bytes that a call of a step has beyond its inputs: traced, and resident; in a process of its own.
+
+    What Python and NumPy allocate can be traced, to the byte. PyTorch's memory is only seen from outside, as what is
+    resident, on Linux; elsewhere that is 0.
+    """
     with ProcessPoolExecutor(1, get_context("spawn")) as process:
-        return process.submit(_peak_here, kind, name).result()
+        return process.submit(_peaks_here, kind, name).result()
 
 
-def _peak_here(kind: type[Workload], name: str) -> int:
+def _peaks_here(kind: type[Workload], name: str) -> tuple[int, int]:
+    getattr(kind(), name)()()  # what only the first call costs: imports, buffers of the BLAS
     step = getattr(kind(), name)()
+    gc.collect()
+    tracemalloc.start()
+    step()
+    traced = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    if not RESET.exists():
+        return traced, 0
+    step = getattr(kind(), name)()
+    gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed so far goes back to the kernel, or it would be used unseen
     RESET.write_text("5")  # the highest so far is forgotten
     before = resident("VmRSS")
     step()
-    return resident("VmHWM") - before
+    return traced, resident("VmHWM") - before
 
 
 def resident(field: str) -> int:

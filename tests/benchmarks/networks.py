@@ -142,7 +142,7 @@ class LargeMLP(Workload):
 
 class CNN(Workload):
     title = "CNN 1→16→32 on 32×28×28, SGD step"
-    hold, hold_memory = 1.4, ("numpy", 1.0)
+    hold, hold_memory = 1.4, ("NumPy", 1.0)
     tolerance = 1e-4
     lr = 0.05
 

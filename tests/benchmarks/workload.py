@@ -29,7 +29,7 @@ class Workload:
 
     title: str
     hold: float | None = None  # the most that minigrad's time may be, over PyTorch's
-    hold_memory: tuple[str, float] | None = None  # over what ("numpy", "torch", "the inputs"), and the most it may be
+    hold_memory: tuple[str, float] | None = None  # over what ("NumPy", "PyTorch", "the inputs"), and the most it may be
     input_bytes: int = 0
     tolerance: float = 1e-5  # of the checks, relative to the largest element
     work: int = 1  # operations per call, where the table gives the time of one
