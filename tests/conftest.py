@@ -10,4 +10,4 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, print_b
 settings.load_profile("repeatable")
 
 # Doctests import every module they are looked for in; these are run by hand and may need what no test does (PyTorch).
-collect_ignore_glob = ["golden/make_*.py", "benchmarks/*.py"]
+collect_ignore_glob = ["golden/make_*.py", "benchmarks/*.py", "cupy/make_*.py", "gpu/bench.py"]
