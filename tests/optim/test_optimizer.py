@@ -48,19 +48,26 @@ def test_help_shows_the_signature_that_the_formula_declares():
     assert "Lookahead(base: 'Optimizer', k: 'int' = 5, alpha: 'float' = 0.5)" in help_text(optim.Lookahead)
 
 
-def test_settings_are_given_by_position_in_pytorchs_order_or_by_name():
-    p = start()
-    assert optim.SGD(p, 0.1, 0.9, 0.5, 0.01).param_groups[0]["weight_decay"] == 0.01
-    adam = optim.Adam(p, 0.1, (0.5, 0.6), 1e-4, 0.2, True).param_groups[0]
-    assert [adam[name] for name in ("lr", "betas", "eps", "weight_decay", "amsgrad")] == [
-        0.1,
-        (0.5, 0.6),
-        1e-4,
-        0.2,
-        True,
-    ]
-    assert optim.RMSprop(p, 0.1, 0.8, 1e-4, 0.2, 0.3, True).param_groups[0]["centered"] is True
-    assert optim.Adagrad(p, 0.1, 0.2, 0.3, 0.4, 0.5).param_groups[0]["eps"] == 0.5
+@pytest.mark.parametrize(
+    "kind, settings",
+    [  # in the order of PyTorch's constructors
+        (optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.01}),
+        (optim.Adam, {"lr": 0.1, "betas": (0.5, 0.6), "eps": 1e-4, "weight_decay": 0.2, "amsgrad": True}),
+        (optim.AdamW, {"lr": 0.1, "betas": (0.5, 0.6), "eps": 1e-4, "weight_decay": 0.2, "amsgrad": True}),
+        (
+            optim.RAdam,
+            {"lr": 0.1, "betas": (0.5, 0.6), "eps": 1e-4, "weight_decay": 0.2, "decoupled_weight_decay": True},
+        ),
+        (optim.RMSprop, {"lr": 0.1, "alpha": 0.8, "eps": 1e-4, "weight_decay": 0.2, "momentum": 0.3, "centered": True}),
+        (
+            optim.Adagrad,
+            {"lr": 0.1, "lr_decay": 0.2, "weight_decay": 0.3, "initial_accumulator_value": 0.4, "eps": 0.5},
+        ),
+    ],
+)
+def test_settings_are_given_by_position_in_pytorchs_order_or_by_name(kind, settings):
+    by_position, by_name = kind(start(), *settings.values()).param_groups[0], kind(start(), **settings).param_groups[0]
+    assert {name: by_position[name] for name in settings} == {name: by_name[name] for name in settings} == settings
 
 
 def test_defaults_are_pytorchs():
