@@ -254,7 +254,7 @@ def differentiate(seeds: Any, plan: Any, wanted: set[Node], create_graph: bool, 
             if node in wanted:
                 found[node] = g
             values = chores.lift(node) if create_graph else node.values
-            for parent, step in zip(node.parents, node.row.steps):  # zip ends with the parents: a *xs row has endless steps
+            for parent, step in zip(node.parents, node.row.steps):  # a *xs row's steps never end
                 if parent not in useful:
                     continue
                 grad = step(g, values)
