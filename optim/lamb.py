@@ -66,13 +66,14 @@ class LAMB(Optimizer):
         v += (1 - beta2) * (g * g)
         m_hat = m / (1 - beta1**t) if bias_correction else m
         v_hat = v / (1 - beta2**t) if bias_correction else v
-        u = m_hat / (np.sqrt(v_hat) + eps) + weight_decay * p
+        u = m_hat / (np.sqrt(v_hat) + eps)
+        if weight_decay:
+            u += weight_decay * p
         p -= lr * trust_ratio(p, u, *norm_bounds) * u
 
 
 def trust_ratio(p, u, lowest, highest):
     """φ(‖p‖) / ‖u‖, and 1 where either is 0. It stays an array of p's kind, so that a GPU is not waited for."""
-    phi = np.clip(np.sqrt((p * p).sum()), lowest, highest)
-    length = np.sqrt((u * u).sum())
+    phi, length = np.clip(np.linalg.norm(p), lowest, highest), np.linalg.norm(u)
     usable = (phi > 0) & (length > 0)
     return (np.where(usable, phi, 1) / np.where(usable, length, 1)).astype(p.dtype)
