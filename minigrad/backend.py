@@ -21,7 +21,7 @@ import numpy as np
 ARRAY_TYPES: tuple[type, ...] = (np.ndarray,)
 
 _default_dtype = np.dtype(np.float32)
-_generator = np.random.default_rng()
+_generator: np.random.Generator | None = None  # made when first asked for: loading numpy.random takes 10 ms
 
 
 def keep_freed_memory() -> None:
@@ -212,6 +212,9 @@ def set_default_dtype(dtype: Any) -> None:
 
 def generator() -> np.random.Generator:
     """The one random stream behind `randn`, `rand`, initial weights, dropout and shuffles."""
+    global _generator
+    if _generator is None:
+        _generator = np.random.default_rng()
     return _generator
 
 
@@ -230,8 +233,8 @@ def uniform(shape: tuple[int, ...], like: Any) -> Any:
     one seed, and one state to save, serves all worlds. (The state of CuPy's own generators cannot be read.)
     """
     if isinstance(like, np.ndarray):
-        return _generator.random(shape, np.float32)
-    key = _generator.integers(2**64, dtype=np.uint64)
+        return generator().random(shape, np.float32)
+    key = generator().integers(2**64, dtype=np.uint64)
     numbers = mixed(np.arange(math.prod(shape), dtype=np.uint64, like=like), key)
     return ((numbers >> np.uint64(40)).astype(np.float32) * 2.0**-24).reshape(shape)
 
@@ -254,7 +257,7 @@ def get_rng_state() -> dict[str, Any]:
     >>> bool((mg.randn(3) == first).all())
     True
     """
-    return dict(_generator.bit_generator.state)
+    return dict(generator().bit_generator.state)
 
 
 def set_rng_state(state: dict[str, Any]) -> None:

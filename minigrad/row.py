@@ -67,14 +67,15 @@ class Row:
         else:
             self.compute = forward
 
-        named = {p for rule in rules.values() for p in inspect.signature(rule).parameters}
+        wants = {name: [*inspect.signature(rule).parameters] for name, rule in rules.items()}
+        named = set().union(*wants.values())
         shapes = [name for name in self.names if f"{name}_shape" in named]
         self.shapes_of = tuple(self.names.index(name) for name in shapes)
         self.places = {name: k for k, name in enumerate([*self.names, "z", *(f"{name}_shape" for name in shapes)])}
-        self.needs = tuple(self._resolve(rules[name]) if name in rules else () for name in self.names)
+        self.needs = tuple(self._resolve(wants[name]) if name in rules else () for name in self.names)
         self.steps: Iterable[Any]  # a Step per argument, None for constants
         if self.variadic:
-            self.steps = Each(rules[self.names[0]], self.needs[0])
+            self.steps = Each(rules[self.names[0]], self.needs[0], wants[self.names[0]])
             self.bits: Iterable[int] = itertools.repeat(1)
         else:
             self.steps = [pick(rules[n], needs) if n in rules else None for n, needs in zip(self.names, self.needs)]
@@ -95,12 +96,11 @@ class Row:
             names.append(p.name)
         return names
 
-    def _resolve(self, rule: Callable[..., Any]) -> tuple[int, ...]:
-        first, *wants = inspect.signature(rule).parameters
+    def _resolve(self, wants: list[str]) -> tuple[int, ...]:
         known = [*self.places, "i"] if self.variadic else [*self.places]
-        if first != "g" or not set(wants) <= set(known):
-            raise TypeError(f"op({self.name}): a rule takes g, then any of {known}; this one takes {[first, *wants]}")
-        return tuple(self.places[name] for name in wants if name in self.places)
+        if wants[:1] != ["g"] or not set(wants[1:]) <= set(known):
+            raise TypeError(f"op({self.name}): a rule takes g, then any of {known}; this one takes {wants}")
+        return tuple(self.places[name] for name in wants[1:] if name in self.places)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """All arguments in the forward's order, with defaults. Raises TypeError for unknown, double or missing ones."""
@@ -160,8 +160,7 @@ def pick(rule: Callable[..., Any], needs: tuple[int, ...]) -> Step:
 class Each:
     """The steps of a `*xs` row: the same rule for every element, told its position `i` if it asks."""
 
-    def __init__(self, rule: Callable[..., Any], needs: tuple[int, ...]) -> None:
-        wants = list(inspect.signature(rule).parameters)
+    def __init__(self, rule: Callable[..., Any], needs: tuple[int, ...], wants: list[str]) -> None:
         at = wants.index("i") - 1 if "i" in wants else None
         self.rule, self.needs, self.at = rule, needs, at
 
