@@ -60,6 +60,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """`forward`, between the hooks."""
+        if not self._forward_pre_hooks and not self._forward_hooks:
+            return self.forward(*args, **kwargs)
         for pre_hook in [*self._forward_pre_hooks.values()]:
             result = pre_hook(self, args)
             if result is not None:
