@@ -21,7 +21,8 @@ class Lookahead(Wrapper):
 
         φ ← φ + α(p - φ)          p ← φ
 
-    so that what the fast weights oscillate around is kept, and the oscillation is not. The base keeps its state.
+    so that what the fast weights oscillate around is kept, and the oscillation is not. The base keeps its state. A GPU is
+    not waited for.
 
     Parameters
     ----------

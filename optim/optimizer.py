@@ -201,6 +201,8 @@ class Optimizer:
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Take the gradients of a loss and update every parameter that has one: `gradients`, then `apply`.
 
+        A GPU is not waited for, unless a subclass says so.
+
         Parameters
         ----------
         closure

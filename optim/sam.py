@@ -29,7 +29,7 @@ class SAM(Wrapper):
     against each other changes nothing:  e = ρ T²g / ‖Tg‖₂.  The norms are over all parameters together.
 
     Each step runs the closure twice. The second run leaves batch norm's running statistics alone, and draws dropout
-    anew.
+    anew. The norm stays an array of the gradients' world, so that a GPU is not waited for.
 
     Parameters
     ----------

@@ -123,6 +123,9 @@ class SecondOrder(Optimizer):
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Move the parameters to where `update` says.
 
+        What is decided by numbers (is the loss finite, is this point low enough?) makes a GPU wait, some ten times a
+        step; docs/gpu.md has the counts.
+
         Parameters
         ----------
         closure

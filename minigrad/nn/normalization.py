@@ -91,7 +91,7 @@ class BatchNorm(Module):
         return z
 
     def track(self, x: Any) -> None:
-        """Move the running statistics towards those of a batch."""
+        """Move the running statistics towards those of a batch. A GPU is not waited for."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.data += 1

@@ -27,6 +27,8 @@ def clip_grad_norm_(
 ) -> Tensor:
     """Scale all gradients by one factor, so that their norm, as one long vector, is at most `max_norm` (in place).
 
+    A GPU is not waited for, unless by `error_if_nonfinite`, once.
+
     Parameters
     ----------
     norm_type

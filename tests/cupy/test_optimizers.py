@@ -114,6 +114,35 @@ def test_a_method_with_curvature_walks_the_cpus_path_and_waits_as_often_as_it_sa
     assert cost["to_device"] == 0
 
 
+# Waits in a step, and copies to the device: K-FAC's is of the classes that it draws.
+OF_A_MODEL = {
+    "NaturalGradient": (lambda model: optim.NaturalGradient(model, lr=0.1), 4, 0),
+    "NaturalGradient, empirical": (lambda model: optim.NaturalGradient(model, lr=0.1, fisher="empirical"), 4, 0),
+    "NaturalGradient, cg": (lambda model: optim.NaturalGradient(model, lr=0.1, solver="cg", cg_iter=10), 4 + 4 * 10, 0),
+    "KFAC": (lambda model: optim.KFAC(model, lr=0.1), 8, 1),
+}
+
+
+@pytest.mark.parametrize("name", OF_A_MODEL)
+def test_a_natural_gradient_walks_the_cpus_path_and_waits_as_often_as_it_says(name, double):
+    make, waits, copies = OF_A_MODEL[name]
+    ends = []
+    for device in ("cpu", "cuda"):
+        mg.manual_seed(0)
+        model = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).to(np.float64).to(device)
+        x = mg.randn(8, 4, dtype=np.float64, device=device)
+        target = mg.tensor(np.arange(8) % 3, device=device)
+        opt = make(model)
+        with counted() as counts:
+            for _ in range(3):
+                opt.step(lambda: nn.functional.cross_entropy(model(x), target))  # noqa: B023
+        ends.append(flat([*model.parameters()]))
+    for a, b in zip(*ends, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+    assert (counts.to_host, counts.to_device) == (0, 3 * copies)
+    assert counts.waits <= 3 * waits
+
+
 def test_schedules_and_clipping_add_nothing(double):
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1)).to("cuda")
     opt = optim.SAM(optim.Lookahead(optim.Adam(model.parameters(), lr=0.01), k=2))
