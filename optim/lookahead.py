@@ -21,8 +21,8 @@ class Lookahead(Wrapper):
 
         φ ← φ + α(p - φ)          p ← φ
 
-    so that what the fast weights oscillate around is kept, and the oscillation is not. The base keeps its state. A GPU is
-    not waited for.
+    so that what the fast weights oscillate around is kept, and the oscillation is not. The base keeps its state. A GPU
+    is not waited for.
 
     Parameters
     ----------
