@@ -6,7 +6,7 @@
     with here.moved(e): ...                 # at x + e, and back again
 
 `fn` and `x` are those of `mg.autograd`: a function of a point and the point (a Tensor, an array, numbers; for a
-function of several a tuple). Or x is a network, and `fn` takes nothing and returns its loss on fixed data:
+function of several arrays a tuple of them). Or x is a network, and `fn` takes nothing and returns its loss on fixed data:
 
     hessian_spectrum(lambda: cross_entropy(model(images), labels), model)
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -60,7 +61,7 @@ class Landscape:
             self.params: list[Tensor] = [p for p in x.parameters() if p.requires_grad]
         else:
             self.fn, self.mode = fn, contextlib.nullcontext
-            self.params = [as_point(name, each) for each in as_list(x)]
+            self.params = [as_point(name, each) for each in as_inputs(x)]
         self.n = sum(p.size for p in self.params)
         if not self.n:
             raise ValueError(f"{name}: x has nothing to move; wanted a point, or a network with parameters that learn")
@@ -120,7 +121,7 @@ class Landscape:
 
     def direction(self, what: str, v: Any) -> Any:
         """v as a vector: given as one, or as one array for each parameter. Raises ValueError for anything else."""
-        arrays = [each.data if isinstance(each, Tensor) else np.asarray(each, np.float64) for each in as_list(v)]
+        arrays = [each.data if isinstance(each, Tensor) else np.asarray(each, np.float64) for each in as_inputs(v)]
         shapes, wanted = [a.shape for a in arrays], [p.shape for p in self.params]
         if shapes not in (wanted, [(self.n,)]):
             raise ValueError(f"{self.name}: {what} has shape {shapes}; wanted ({self.n},), or one for each of {wanted}")
@@ -148,6 +149,12 @@ class Landscape:
             for p, data in zip(self.params, saved):
                 p.data[...] = data
                 p.mark_changed()
+
+
+def as_inputs(x: Any) -> list[Any]:
+    """One point or several, as a list; numbers in a tuple are the coordinates of one."""
+    one = isinstance(x, tuple) and all(isinstance(each, numbers.Real) for each in x)
+    return [x] if one else as_list(x)
 
 
 def as_point(name: str, x: Any) -> Tensor:

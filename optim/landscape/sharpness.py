@@ -24,12 +24,13 @@ def sharpness(
         max L(x + e) - L(x)  over  ‖e‖₂ <= ρ
 
     ``"first-order"`` goes where SAM goes, to e = ρ g / ‖g‖: the answer if the ground were a slope, and one gradient.
-    At a minimum g = 0 and it sees nothing. ``"ascent"`` goes on from there by projected gradient ascent,
+    At a minimum g = 0 and it sees nothing. ``"ascent"`` goes on from there by projected gradient ascent, in a random
+    direction where g = 0,
 
-        e ← P(e + ρ g(x + e) / ‖g(x + e)‖),   P(e) = e min(1, ρ / ‖e‖)
+        e ← P(e + α ρ g(x + e) / ‖g(x + e)‖),   P(e) = e min(1, ρ / ‖e‖)
 
-    and takes the highest point on its way; where g = 0 it begins in a random direction. At a minimum the answer
-    is about ½ ρ² λ_max. What is found is a lower bound: no search shows that nothing is higher.
+    α being 1, and halved whenever that would not lead higher. At a minimum the answer is about ½ ρ² λ_max. What is
+    found is a lower bound: no search shows that nothing is higher.
 
     Parameters
     ----------
@@ -66,20 +67,22 @@ def sharpness(
     require("sharpness: steps", steps, integer(1))
     here = Landscape("sharpness", fn, x)
     loss, g = here.slope()
+    if method == "first-order":
+        with here.moved(rho * unit(g)):
+            return here.height() - loss
     if not g.any():
-        if method == "first-order":
-            return 0.0
         g = here.normal(np.random.default_rng(seed))
-    e = rho * unit(g)
-    highest = loss if method == "ascent" else -np.inf  # e = 0 is within the distance as well
-    for _ in range(steps if method == "ascent" else 0):
-        with here.moved(e):
-            height, g = here.slope()
-        highest = max(highest, height)
-        e = e + rho * unit(g)
-        e = e * min(1.0, rho / (norm(e) or 1.0))
-    with here.moved(e):
-        return max(highest, here.height()) - loss
+    e, highest, alpha = np.zeros_like(g), loss, 1.0
+    for _ in range(steps):
+        trial = e + alpha * rho * unit(g)
+        trial = trial * min(1.0, rho / (norm(trial) or 1.0))
+        with here.moved(trial):
+            height, slope = here.slope()
+        if height > highest:
+            e, highest, g = trial, height, slope
+        else:
+            alpha /= 2
+    return highest - loss
 
 
 def norm(v: Any) -> float:

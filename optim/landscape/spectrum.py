@@ -77,7 +77,9 @@ class Spectrum:
         curve.set(ylim=(max(height.max() * 1e-9, 1e-2 / (self.n * width)), 3 * height.max()))
         curve.grid(alpha=0.3)
         every = (
-            "every eigenvalue" if len(self.eigenvalues) == self.n else f"{len(self.eigenvalues)} outermost eigenvalues"
+            "every eigenvalue"
+            if len(self.eigenvalues) == self.n
+            else f"the {len(self.eigenvalues)} outermost eigenvalues"
         )
         ticks.eventplot(
             self.eigenvalues, lineoffsets=0.5, linelengths=0.8, linewidths=1, colors=COLOURS[1], label=every
