@@ -238,11 +238,7 @@ class Array:
             raise NotImplementedError(f"`cupy_{name}.{method}` is not supported yet")
         out = kwargs.pop("out", ())
         for x in (*inputs, *out):
-            if (
-                not isinstance(x, (Array, np.ndarray))
-                and type(x) not in (bool, int, float, complex)
-                and not isinstance(x, np.generic)
-            ):
+            if not isinstance(x, (Array, np.ndarray, *SCALARS)):
                 return NotImplemented
         return call(ufunc, method, inputs, out[0] if out else None, kwargs)
 
@@ -259,7 +255,7 @@ class Array:
             try:
                 result = function(*inside(args), **kwargs)
             except np.linalg.LinAlgError:
-                if not args[0].shape[-1] == args[0].shape[-2]:
+                if args[0].shape[-1] != args[0].shape[-2]:
                     raise
                 result = np.full(args[-1].shape, np.nan, args[0].dtype)  # CuPy says nothing, unless told to
         return outside(result, number)
