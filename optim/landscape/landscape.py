@@ -5,8 +5,9 @@
     Hv = here.product(v)
     with here.moved(e): ...                 # at x + e, and back again
 
-`fn` and `x` are those of `mg.autograd`: a function of a point and the point (a Tensor, an array, numbers; for a
-function of several arrays a tuple of them). Or x is a network, and `fn` takes nothing and returns its loss on fixed data:
+`fn` and `x` are those of `mg.autograd`: a function of a point, and the point (a Tensor, an array, numbers; for a
+function of several arrays a tuple of them). Or x is a network, and `fn` takes nothing and returns its loss on data
+that stay the same:
 
     hessian_spectrum(lambda: cross_entropy(model(images), labels), model)
 
@@ -67,13 +68,13 @@ class Landscape:
             raise ValueError(f"{name}: x has nothing to move; wanted a point, or a network with parameters that learn")
         self.slopes: list[Tensor] | None = None
         self.loss, again = self.height(), self.height()
+        if not math.isfinite(self.loss):
+            raise ValueError(f"{name}: the loss at x is {self.loss}; mg.autograd.detect_anomaly() finds where it began")
         if not math.isclose(self.loss, again, rel_tol=SAME, abs_tol=1e-12):
             raise ValueError(
                 f"{name}: the loss at one point is {self.loss!r}, then {again!r}; wanted a function that holds still: "
                 "take one batch for all looks, and draw no random numbers"
             )
-        if not math.isfinite(self.loss):
-            raise ValueError(f"{name}: the loss at x is {self.loss}; mg.autograd.detect_anomaly() finds where it began")
 
     @contextlib.contextmanager
     def still(self) -> Iterator[None]:
@@ -83,8 +84,13 @@ class Landscape:
 
     def height(self) -> float:
         """The loss where the parameters are."""
-        with self.still(), mg.no_grad():
-            loss = self.fn(*self.params)
+        try:
+            with self.still(), mg.no_grad():  # under which nothing can be differentiated
+                loss = self.fn(*self.params)
+        except RuntimeError as error:
+            if str(error).startswith("backward: "):
+                raise RuntimeError(f"{self.name}: fn called backward itself; it only returns the loss") from error
+            raise
         if not isinstance(loss, Tensor) or loss.size != 1:
             got = f"shape {loss.shape}" if isinstance(loss, Tensor) else type(loss).__name__
             raise TypeError(f"{self.name}: fn returns the loss, a Tensor with one number; got {got}")

@@ -1,6 +1,7 @@
 """Eigenvalues are those of matrices that are known, of LAPACK on the whole Hessian, and of ARPACK on a real network."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ def quadratic(A):
 
 def network(widths, dtype, seed=0):
     mg.manual_seed(seed)
-    layers = [layer for a, b in zip(widths, widths[1:]) for layer in (nn.Linear(a, b), nn.Tanh())]
+    layers = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.Tanh())]
     return nn.Sequential(*layers[:-1]).to(dtype)
 
 
