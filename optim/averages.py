@@ -13,7 +13,6 @@ Public: `WMA`, `SMA`, `EWMA`.
 from __future__ import annotations
 
 import itertools
-import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +21,7 @@ import numpy as np
 
 from minigrad import Tensor
 
-from .checks import as_count, check_keys
+from .checks import as_count, below_one, check_keys, integer, is_finite, one_of, require
 
 
 def kept(x: Any) -> Any:
@@ -43,8 +42,8 @@ class WMA:
 
     Raises
     ------
-    TypeError, ValueError
-        For no weights, for one that is not finite, and where a first few add up to zero, so that there is no mean.
+    ValueError
+        For no weights, for one that is not a finite number, and where a first few add up to zero, so that there is no mean.
 
     Examples
     --------
@@ -55,12 +54,10 @@ class WMA:
     """
 
     def __init__(self, weights: Sequence[float]) -> None:
-        self.weights = [float(w) for w in weights]
-        sums = list(itertools.accumulate(self.weights))
-        if not sums or not all(map(math.isfinite, sums)) or 0 in sums:
-            raise ValueError(
-                f"{type(self).__name__}: weights = {weights!r}; wanted finite numbers that add up to no zero"
-            )
+        given = [*weights]
+        if not given or not all(map(is_finite, given)) or 0 in itertools.accumulate(given):
+            raise ValueError(f"WMA: weights = {weights!r}; wanted finite numbers that add up to no zero")
+        self.weights = [float(w) for w in given]
         self.window: deque[Any] = deque(maxlen=len(self.weights))  # the newest first
 
     def update(self, x: Any) -> Any:
@@ -86,8 +83,13 @@ class WMA:
     def fitted(cls, noisy: Any, wanted: Any, k: int) -> WMA:
         """The weights with which the average over k values of one series comes closest to another, by least squares.
 
-        The weights add up to 1. Both series are (n,), n > k.
+        The weights add up to 1. Both series are (n,), n > k; raises ValueError otherwise.
         """
+        require("WMA.fitted: k", k, integer(1))
+        if np.ndim(noisy) != 1 or np.shape(noisy) != np.shape(wanted) or len(noisy) <= k:
+            raise ValueError(
+                f"WMA.fitted: series of shape {np.shape(noisy)} and {np.shape(wanted)}; wanted (n,) both, n > k = {k}"
+            )
         windows = np.lib.stride_tricks.sliding_window_view(np.asarray(noisy, float), k)[:, ::-1]  # newest first
         oldest = windows[:, -1:]  # its weight is what the others leave of 1
         solution = np.linalg.lstsq(windows[:, :-1] - oldest, np.asarray(wanted, float)[k - 1 :] - oldest[:, 0])[0]
@@ -109,7 +111,7 @@ class WMA:
 class SMA(WMA):
     """Simple moving average: the plain mean of the last k values.
 
-    Raises TypeError or ValueError unless k is an integer >= 1.
+    Raises ValueError unless k is an integer >= 1.
 
     Examples
     --------
@@ -120,8 +122,7 @@ class SMA(WMA):
     """
 
     def __init__(self, k: int) -> None:
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"SMA: k = {k!r}; wanted an integer >= 1")
+        require("SMA: k", k, integer(1))
         super().__init__([1.0] * k)
 
 
@@ -153,10 +154,8 @@ class EWMA:
     """
 
     def __init__(self, alpha: float = 0.9, start: str = "first", bias_correction: bool = False) -> None:
-        if not 0 <= alpha < 1:
-            raise ValueError(f"EWMA: alpha = {alpha!r}; wanted 0 <= alpha < 1")
-        if start not in ("first", "zero"):
-            raise ValueError(f"EWMA: start = {start!r}; wanted 'first' or 'zero'")
+        require("EWMA: alpha", alpha, below_one())
+        require("EWMA: start", start, one_of("first", "zero"))
         if bias_correction and start == "first":
             raise ValueError("EWMA: bias_correction belongs to start='zero'; an average that starts at x₁ has no bias")
         self.alpha, self.start, self.bias_correction = float(alpha), start, bias_correction

@@ -65,6 +65,10 @@ def test_fitted_weights_find_the_average_that_made_a_series():
     np.testing.assert_allclose(WMA.fitted(noisy, made, 3).weights, [0.5, 0.3, 0.2], atol=1e-12)
 
 
+def test_one_fitted_weight_is_one():
+    assert WMA.fitted(SERIES, SERIES**2, 1).weights == [1.0]
+
+
 def test_fitted_weights_come_closer_than_any_other_average_of_their_length():
     rng = np.random.default_rng(1)
     clean = np.sin(np.arange(300) / 8)
