@@ -9,8 +9,8 @@
 
     python examples/sharp_and_flat.py
 
-Sharpness is how much the training loss rises, at most, within a distance of 0.5 in the weights; projected ascent in
-five steps finds a lower bound. The gap is training accuracy less test accuracy. Batch normalization makes the loss
+Sharpness is how much the training loss rises, at most, within a distance of 0.5 in the weights, as projected ascent
+finds it in five steps. The gap is training accuracy less test accuracy. Batch normalization makes the loss
 blind to the size of the weights, so that sharpness with it and without it cannot be compared.
 Pictures: examples/output/sharp_and_flat*.
 """
@@ -28,12 +28,12 @@ import optim
 from minigrad import nn
 from minigrad.autograd import hessian
 from minigrad.data import DataLoader, TensorDataset
-from minigrad.nn.utils import parameters_to_vector, vector_to_parameters
 from minigrad.training import accuracy, evaluate
+from optim.landscape import sharpness, slice_1d
 from optim.landscape.surfaces import double_well
 from optim.lr_scheduler import CosineAnnealingLR
 from optim.trajectory import animate, draw, record
-from optim.trajectory.drawing import COLOURS
+from optim.trajectory.drawing import COLOURS, style
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -119,24 +119,10 @@ def train(setting, data, seed, steps):
     return model.eval()
 
 
-def sharpness(model, data, rho=0.5, ascents=5):
-    """How much the loss rises within a distance ρ of the weights: steps of ρ uphill, each brought back to the ball."""
+def loss_of(model, data):
+    """The loss on the whole of some data, as a function of nothing."""
     images, labels = data[np.arange(len(data))]
-    params = [*model.parameters()]
-
-    def loss():
-        return nn.functional.cross_entropy(model(images), labels)
-
-    start, lowest, highest = parameters_to_vector(params).numpy().copy(), loss().item(), 0.0
-    shift = np.zeros_like(start)
-    for _ in range(ascents):
-        gradient = parameters_to_vector(mg.grad(loss(), params)).numpy()
-        shift += rho * gradient / (np.linalg.norm(gradient) + 1e-12)
-        shift *= rho / np.linalg.norm(shift)
-        vector_to_parameters(mg.tensor(start + shift), params)
-        highest = max(highest, loss().item() - lowest)
-    vector_to_parameters(mg.tensor(start), params)
-    return highest
+    return lambda: nn.functional.cross_entropy(model(images), labels)
 
 
 def measured(model, data, test):
@@ -144,7 +130,7 @@ def measured(model, data, test):
     learned, tested = (
         100 * evaluate(model, nn.CrossEntropyLoss(), DataLoader(d, len(d)), accuracy)[1] for d in (data, test)
     )
-    return learned, tested, learned - tested, sharpness(model, data)
+    return learned, tested, learned - tested, sharpness(loss_of(model, data), model, rho=0.5, steps=5)
 
 
 def networks(seeds, steps=400, shares=(0.0, 0.2)):
@@ -161,15 +147,11 @@ def networks(seeds, steps=400, shares=(0.0, 0.2)):
 
 
 def between(seed, steps=400, wrong=0.2):
-    """Training and test loss at θ = (1 - a) θ(batch 16) + a θ(batch 400), a from -0.5 to 1.5."""
+    """Training and test loss along the line from the minimum of the batches of 16 to that of the batch of 400."""
     data, test = digits(seed, wrong)
-    ends = [train(setting, data, seed, steps) for setting in ("batch 16", "batch 400")]
-    small, large = (parameters_to_vector(model.parameters()).numpy() for model in ends)
-    shares, model, losses = np.linspace(-0.5, 1.5, 41), network(None).eval(), []
-    for a in shares:
-        vector_to_parameters(mg.tensor(((1 - a) * small + a * large).astype(np.float32)), model.parameters())
-        losses.append([evaluate(model, nn.CrossEntropyLoss(), DataLoader(d, len(d)))[0] for d in (data, test)])
-    return shares, np.array(losses)
+    start, end = (train(setting, data, seed, steps) for setting in ("batch 16", "batch 400"))
+    way = tuple(q.numpy() - p.numpy() for p, q in zip(start.parameters(), end.parameters()))
+    return [slice_1d(loss_of(start, d), start, way, span=(-0.5, 1.5), points=41) for d in (data, test)]
 
 
 # -------------------------------------------------------------------------------------------------- telling and showing
@@ -213,9 +195,8 @@ def show(found, line):
             axes.semilogx(sharp, test, marker, color=COLOURS[k % len(COLOURS)], label=setting)
         axes.set(title=f"{wrong:.0%} wrong labels", xlabel="sharpness", ylabel="test accuracy, %")
     figure.legend(handles=left.lines, loc="outside lower center", ncols=len(SETTINGS), fontsize="small")
-    shares, losses = line
-    right.semilogy(shares, losses[:, 0], color=COLOURS[0], label="training loss")
-    right.semilogy(shares, losses[:, 1], "--", color=COLOURS[1], label="test loss")
+    for k, (name, cut) in enumerate(zip(("training loss", "test loss"), line)):
+        right.semilogy(*cut.axes, cut.loss, **style(k), label=name)
     for a, name in ((0, "batch 16"), (1, "batch 400")):
         right.axvline(a, color="0.7", zorder=0)
         right.text(a, 0.97, f" {name}", va="top", transform=right.get_xaxis_transform())
