@@ -73,9 +73,10 @@ class Adam(Optimizer):
         v += (1 - beta2) * (g * g)
         if amsgrad:
             v_max[...] = v = np.maximum(v_max, v)
-        m_hat = m / (1 - beta1**t) if bias_correction else m
+        # lr · m̂ is rate · m: dividing the number instead of the array spares a tenth of the step.
+        rate = lr / (1 - beta1**t) if bias_correction else lr
         v_hat = v / (1 - beta2**t) if bias_correction else v
-        p -= lr * m_hat / (np.sqrt(v_hat + eps) if eps_inside_root else np.sqrt(v_hat) + eps)
+        p -= rate * m / (np.sqrt(v_hat + eps) if eps_inside_root else np.sqrt(v_hat) + eps)
 
 
 class AdamW(Adam):

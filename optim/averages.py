@@ -43,7 +43,7 @@ class WMA:
     Raises
     ------
     ValueError
-        For no weights, for one that is not a finite number, and where a first few add up to zero, so that there is no mean.
+        For no weights, for one that is not a finite number, and where a first few add up to zero: no mean then.
 
     Examples
     --------
