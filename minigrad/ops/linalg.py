@@ -49,7 +49,7 @@ def _solve_a(g: Any, a: Any, z: Any, b_shape: tuple[int, ...]) -> Any:
 
 
 def cofactors(a: Any, singular: Any) -> Any:
-    """(a⁻¹)ᵀ, the derivative of log |det a|. Raises LinAlgError for a singular one; to see it, a GPU is waited for."""
+    """(a⁻¹)ᵀ, the derivative of log |det a|. Raises LinAlgError for a singular one; to see it, it waits for a GPU."""
     if singular.any():
         raise np.linalg.LinAlgError("det: a matrix is singular; the derivative needs the inverse, which it has not")
     return transposed(np.linalg.inv(a))
