@@ -30,7 +30,8 @@ bench: $(VENV)/dev.stamp ## time the engine against NumPy by hand (and PyTorch, 
 	$(PINNED) $(PY) tests/benchmarks/bench.py
 
 # The examples that the pages show: what they print goes into a file, beside the pictures that they draw.
-SHOWN := xor_from_scratch digits numeric_gradient moons deep_plain_vs_residual char_lm newton_and_friends kfac_digits
+SHOWN := xor_from_scratch digits numeric_gradient moons deep_plain_vs_residual char_lm \
+         race compare_optimizers first_steps_of_adam averages schedules sharp_and_flat newton_and_friends kfac_digits
 
 docs: $(VENV)/docs.stamp $(SHOWN:%=examples/output/%.txt) ## the book: docs/_build/html/index.html (warnings are errors, nothing is fetched)
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all docs docs/_build/html
