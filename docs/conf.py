@@ -10,7 +10,7 @@ project = "minigrad"
 author = "the minigrad authors"
 copyright = author  # the licence is MIT, see LICENSE
 
-# mathml, derivatives, public_names and stories are ours, in docs/extensions
+# mathml, derivatives, drawings, public_names and stories are ours, in docs/extensions
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -18,6 +18,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "mathml",
     "derivatives",
+    "drawings",
     "public_names",
     "stories",
 ]

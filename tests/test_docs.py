@@ -1,5 +1,6 @@
 """The pages show all that they promise. Their code is run as doctests; what only Sphinx can see, `make docs` checks."""
 
+import functools
 import importlib
 import pkgutil
 import re
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import minigrad
+import optim
 from minigrad.row import Row
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -29,3 +31,17 @@ def test_every_block_of_python_is_a_doctest(page):
         if language in ("", "python", "py", "pycon"):
             assert text.startswith(">>> ")
             assert text.endswith("\n\n"), "leave a blank line before the closing fence, or it is taken for output"
+
+
+def test_all_that_the_map_of_the_notes_names_exists():
+    names = re.findall(r"`([^`]+)`", (DOCS / "optim" / "map.md").read_text())
+    assert len(names) > 100
+    for name in names:
+        path, _, test = name.partition("::")
+        if "/" in path:
+            assert (DOCS.parent / path).is_file(), path
+            assert f"def {test}(" in (DOCS.parent / path).read_text() or not test, name
+        else:
+            modules = {"mg": minigrad, "nn": minigrad.nn, "optim": optim}
+            head, *rest = name.split(".")
+            functools.reduce(getattr, rest, modules[head])  # AttributeError where it is not
