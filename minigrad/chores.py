@@ -54,14 +54,14 @@ def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
         grad = Tensor(as_array(grad))
     grad = as_array(grad)
     if grad.shape != parent.shape:
-        lead = grad.ndim - len(parent.shape)
-        stretched = [k for k in range(grad.ndim) if k < lead or parent.shape[k - lead] == 1]
-        total = as_array(grad.sum(axis=tuple(stretched), keepdims=True))
-        if total.shape[max(lead, 0) :] != parent.shape:
-            raise ValueError(
-                f"op({node.row.name}): a rule returned shape {grad.shape} for an argument of {parent.shape}"
-            )
-        grad = total.reshape(parent.shape)
+        shape, added = grad.shape, grad.ndim - len(parent.shape)
+        if added > 0:
+            grad = as_array(grad.sum(axis=tuple(range(added))))
+        if grad.shape != parent.shape:
+            stretched = [k for k, n in enumerate(parent.shape[: grad.ndim]) if n == 1]
+            grad = as_array(grad.sum(axis=tuple(stretched), keepdims=True))
+        if grad.shape != parent.shape:
+            raise ValueError(f"op({node.row.name}): a rule returned shape {shape} for an argument of {parent.shape}")
     return grad if grad.dtype == parent.dtype else grad.astype(parent.dtype)
 
 
