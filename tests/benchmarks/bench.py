@@ -25,7 +25,7 @@ from statistics import median
 import numpy as np
 
 from tests.benchmarks import derivatives, graphs, networks, optimizers
-from tests.benchmarks.measure import TURNS, peaks, program_seconds, race
+from tests.benchmarks.measure import peaks, program_seconds, race
 from tests.benchmarks.workload import Workload, check, implementations, torch
 
 Row = list[str]
@@ -86,7 +86,7 @@ def import_row(title: str, rounds: int) -> Row:
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(rounds):
         for name, program in programs.items():
-            times[name].append(min(program_seconds(program) for _ in range(TURNS)))
+            times[name].append(program_seconds(program))
     extra = median(mine - numpy for mine, numpy in zip(times["minigrad"], times["numpy"]))
     over = {name: [mine / other for mine, other in zip(times["minigrad"], times[name])] for name in programs}
     by_torch = spread(over["torch"]) if torch else NOT_INSTALLED

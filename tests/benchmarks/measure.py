@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.benchmarks.workload import Step, Workload
 
 TURNS, TURN = 3, 0.02  # in a round each step has so many turns, of about so many seconds
+LONG = 0.2  # if a single call of some step takes longer than this, all have one turn
 ROOT = Path(__file__).resolve().parents[2]
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -37,12 +38,14 @@ def race(steps: dict[str, Step], rounds: int, collector: bool) -> dict[str, list
 
     The garbage collector runs between turns, and during them only if `collector` says so; `timeit` has it off too.
     """
-    calls = {name: max(1, round(TURN / seconds(step, 1))) for name, step in steps.items()}
+    once = {name: seconds(step, 1) for name, step in steps.items()}
+    calls = {name: max(1, round(TURN / t)) for name, t in once.items()}
+    turns = TURNS if max(once.values()) < LONG else 1
     times: dict[str, list[float]] = {name: [] for name in steps}
     gc.freeze()  # nothing that is here already needs to be looked at again
     for _ in range(rounds):
         best = dict.fromkeys(steps, float("inf"))
-        for _ in range(TURNS):
+        for _ in range(turns):
             for name, step in steps.items():
                 gc.collect()
                 if not collector:
