@@ -28,6 +28,8 @@ WORDS = {
     "G": "second moment G: sum of the squared gradients",
     "b": "momentum b: what the steps pushed so far",
     "slow": "slow weights",
+    "s": "last step s",
+    "g": "gradient g before it",
     "average": "average of the gradients",
 }
 VELOCITY = "velocity v: what the gradients pushed so far"
