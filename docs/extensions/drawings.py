@@ -12,6 +12,7 @@ Public: `setup`, which Sphinx calls.
 import contextlib
 import doctest
 import io
+import tempfile
 from pathlib import Path
 
 from docutils import nodes
@@ -43,10 +44,13 @@ class Drawing(SphinxDirective):
 def variables_after(text, name):
     """What a page's doctests leave behind. That they print what they promise is tested elsewhere."""
     variables = {}
-    for example in doctest.DocTestParser().get_examples(text, name):
-        wanted = Exception if example.exc_msg else ()
-        with contextlib.suppress(wanted), contextlib.redirect_stdout(io.StringIO()):
-            exec(compile(example.source, name, "single"), variables)
+    examples = doctest.DocTestParser().get_examples(text, name)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # a page may write files
+        for example in examples:
+            wanted = Exception if example.exc_msg else ()
+            with contextlib.suppress(wanted), contextlib.redirect_stdout(io.StringIO()):
+                if not example.options.get(doctest.SKIP):
+                    exec(compile(example.source, name, "single"), variables)
     return variables
 
 
