@@ -198,26 +198,24 @@ def walk(roots: list[Node]) -> tuple[list[Node], dict[Node, int], set[Node]]:
     """
     order: list[Node] = []
     uses: dict[Node, int] = {}
-    seen: set[Node] = set()
+    seen = set(roots)
     changed = False
-    stack = list(roots)
+    stack = [root for root in seen if root.row is not LEAF]
     while stack:
         node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.row is LEAF:
-            continue
         order.append(node)
         if node.parents is None:
             chores.refuse_freed(node)
         for parent in node.parents:
-            if parent is not None:
-                if parent.row is LEAF:
-                    uses[parent] = uses.get(parent, 0) + 1
-                    changed = changed or parent.birth > node.birth
-                if parent not in seen:
-                    stack.append(parent)
+            if parent is None:
+                continue
+            if parent.row is LEAF:
+                uses[parent] = uses.get(parent, 0) + 1
+                changed = changed or parent.birth > node.birth
+            elif parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    seen.update(uses)
     order.sort(key=attrgetter("birth"), reverse=True)
     if changed:
         chores.refuse_stale(order)
