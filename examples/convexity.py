@@ -104,7 +104,7 @@ def draw(cut):
     figure, (chord, tangent, between) = plt.subplots(1, 3, figsize=(13, 4.2), layout="constrained")
     for axes in (chord, tangent):
         axes.plot(x, height, color=COLOURS[0], label="(x - 1)² (x + 1)²")
-        axes.set(xlabel="x", ylabel="f(x)", ylim=(-0.8, 2.6))
+        axes.set(xlabel="x", ylabel="f(x)", ylim=(-0.8, 3.4))
     chord.plot([-1, 1], [0, 0], "o-", color=COLOURS[1], label="a chord that is not above")
     chord.set_title("definition fails")
     at, f, slope = 1.3, 0.69**2, 4 * 1.3 * 0.69  # f = (x² - 1)², f' = 4x (x² - 1)
@@ -117,7 +117,7 @@ def draw(cut):
     between.set(title="a hill between mirror images", xlabel="from a minimum to its mirror image", ylabel="loss")
     for axes in (chord, tangent, between):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        axes.legend(fontsize="small", loc="upper center" if axes is not between else "best")
     figure.savefig(OUTPUT / "convexity.png", dpi=110)
     plt.close(figure)
 

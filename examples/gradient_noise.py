@@ -106,11 +106,10 @@ def descend(data, name):
 
 def law(values):
     """In words, how errors fall in the second half, above rounding."""
-    values = values[: np.argmax(values < 1e-12) or None]
-    if values[-1] > 0.7 * values[len(values) // 2]:
-        return "falls no more"
-    rate = convergence_rate(values)
-    return f"falls as {rate}" if rate.kind == "sublinear" else f"falls as {rate.value ** (1 / EVERY):.3f}^t"
+    rate = convergence_rate(values[: np.argmax(values < 1e-12) or None])
+    if rate.kind == "linear" and rate.value < 0.9:
+        return f"falls as {rate.value ** (1 / EVERY):.3f}^t"
+    return f"falls as {rate}" if rate.kind == "sublinear" and rate.value > 0.5 else "falls no more"
 
 
 def draw(found, errors):
