@@ -301,3 +301,110 @@ def test_large_batches_end_sharper_and_generalise_worse_unless_sam_is_there(tmp_
     assert test[0.2, "batch 400, SAM 0.5"] > test[0.2, "batch 400"] + 5
     ghosts = test[0.0, "norm, batch 400, ghosts 20"] - test[0.0, "norm, batch 400"]
     assert -0.5 < ghosts < 1.5  # no clear effect
+
+
+def test_near_a_saddle_each_method_takes_the_steps_that_the_story_says(tmp_path, capsys):
+    output = run("saddles.py", tmp_path)
+    text = capsys.readouterr().out
+    assert re.findall(r"at 0: (\w+);", text) == ["saddle", "degenerate", "saddle"]
+    taken = {}
+    for ground, lines in re.findall(r"(.*):\n((?:  .*\n)+)", text):
+        taken[ground] = {
+            name: float(k or "inf") for name, k in re.findall(r"  (\w.*?)  +(?:(\d+) steps|still.*)", lines)
+        }
+    assert set(taken["x² - y², from the ridge y = 0"].values()) == {float("inf")}
+    beside, network = taken["x² - y², from a hair beside it"], taken["a network, from weights near 0"]
+    # y grows by 1 + 0.05 · 2 a step, from 1e-6 to sqrt(0.1), where x² is gone; Newton's method doubles it.
+    assert beside["gradient descent"] == math.ceil(math.log(0.1**0.5 / 1e-6) / math.log(1.1))
+    assert beside["Newton"] == math.ceil(math.log2(0.1**0.5 / 1e-6))
+    for steps in (beside, network):
+        assert steps["Adam"] < steps["Newton"] < steps["momentum 0.9"] < steps["gradient descent"]
+    assert taken["monkey saddle, from a hair beside it"]["gradient descent"] == float("inf")
+    assert (output / "saddles.png").exists()
+
+
+CONDITIONED = re.compile(r"κ = +(\d+), (\w.*?) *: +(\d+) steps; a step leaves (\S+) of the error, in theory (\S+)")
+
+
+def test_steps_grow_with_the_condition_number_and_with_its_root(tmp_path, capsys):
+    output = run("condition_number.py", tmp_path, KAPPAS="(1, 10, 100, 1000)")
+    text = capsys.readouterr().out
+    for kappa, method, steps, measured, theory in CONDITIONED.findall(text):
+        root = float(kappa) if method == "gradient descent" else float(kappa) ** 0.5
+        factor = (root - 1) / (root + 1)
+        assert float(theory) == pytest.approx(factor, abs=1e-4)
+        assert math.log(float(measured)) == pytest.approx(math.log(factor), rel=0.1)
+        assert 0.9 < int(steps) / (math.log(1e-6) / math.log(factor)) < 1.5
+    kappas = [float(k.replace(",", "")) for k in re.findall(r"diabetes.*κ = +(\S+)", text)]
+    assert kappas[0] > 10 * kappas[1] > 100 * kappas[2]
+    assert (output / "condition_number.png").exists()
+
+
+@pytest.mark.slow
+def test_the_worst_conditioned_bowl_takes_65_times_more_steps_without_momentum(tmp_path, capsys):
+    run("condition_number.py", tmp_path)
+    steps = {(int(kappa), method): int(k) for kappa, method, k, *_ in CONDITIONED.findall(capsys.readouterr().out)}
+    assert 50 < steps[10000, "gradient descent"] / steps[10000, "momentum"] < 100
+
+
+def test_convexity_is_kept_by_sums_and_maxima_and_lost_by_products(tmp_path, capsys):
+    output = run("convexity.py", tmp_path, SAMPLES=100)
+    text = capsys.readouterr().out
+    rows = re.findall(r"^(\S.*?)  +(no witness|no) +(no witness|no) +(no witness|no)$", text, re.MULTILINE)
+    convex = {name: answers.count("no witness") for name, *answers in rows}
+    assert [name for name, count in convex.items() if count == 3] == [
+        "(x - 1)²", "sum: (x - 1)² + (x + 1)²", "maximum of the two", "3 (x - 1)²", "exp(x²)", "logistic regression",
+        "with weight decay",
+    ]  # fmt: skip
+    assert [name for name, count in convex.items() if count == 1] == ["minimum of the two", "-|x|"]
+    assert "the sum: no violation" in text and "the product: not convex" in text
+    minimum, swapped, top = map(float, re.search(r"minimum: (\S+); .*swapped: (\S+); .*up to (\S+)", text).groups())
+    assert minimum == swapped < top / 3
+    assert (output / "convexity.png").exists()
+
+
+NOISY = re.compile(r"after +(\d+) epochs: variance falls as m\^(\S+); .*noise scale B = (\S+)")
+
+
+def test_the_noise_of_a_gradient_falls_as_the_batch_grows(tmp_path, capsys):
+    output = run("gradient_noise.py", tmp_path, DRAWS=20, **{"STEPS, EVERY": "500, 25"}, SIZES="(1, 8, 64)")
+    text = capsys.readouterr().out
+    exponents, scales = zip(*((float(p), float(b.replace(",", ""))) for _, p, b in NOISY.findall(text)))
+    assert len(exponents) == 3 and all(-1.3 < p < -0.7 for p in exponents)
+    assert scales[2] > 10 * scales[0]
+    above = {
+        name.strip(): float(e) for name, e in re.findall(r"^(.*?): after 500 steps (\S+) above", text, re.MULTILINE)
+    }
+    assert above["all data, rate 0.5"] < 1e-4 < above["batches of 8, rate 1 / (λ (t + 100))"]
+    assert above["batches of 8, rate 0.5"] > 2 * above["batches of 8, rate 1 / (λ (t + 100))"]
+    assert (output / "gradient_noise.png").exists()
+
+
+@pytest.mark.slow
+def test_sgd_falls_as_1_over_t_at_a_falling_rate_and_no_more_at_a_constant_one(tmp_path, capsys):
+    run("gradient_noise.py", tmp_path)
+    text = capsys.readouterr().out
+    assert all(-1.1 < float(p) < -0.9 for _, p, _ in NOISY.findall(text))
+    laws = dict(re.findall(r"^(.*?) *: after 5000 steps .*; (falls.*)$", text, re.MULTILINE))
+    assert laws["batches of 8, rate 0.5"] == laws["batches of 8, rate 0.05"] == "falls no more"
+    assert 0.7 < float(re.search(r"1 / t\^(\S+)", laws["batches of 8, rate 1 / (λ (t + 100))"])[1]) < 1.3
+    assert re.fullmatch(r"falls as 0\.\d+\^t", laws["all data, rate 0.5"])
+
+
+def test_the_landscape_of_a_network_is_flat_but_for_a_few_directions(tmp_path, capsys):
+    output = run("landscape_of_a_network.py", tmp_path, **{"SEEDS, DEEP, RHO, LR": "1, 0.1, 0.1, 0.2"})
+    text = capsys.readouterr().out
+    assert len(re.findall(r"batches of \d+ .* ± ", text)) == 2
+    share = re.search(r"and (\d+)% of all are below 1 % of the largest", text)[1]
+    assert int(share) > 80
+    assert {"landscape_of_a_network.png", "landscape_spectrum.png"} <= {path.name for path in output.iterdir()}
+
+
+@pytest.mark.slow
+def test_small_batches_end_in_flatter_minima_and_read_unseen_digits_alike(tmp_path, capsys):
+    run("landscape_of_a_network.py", tmp_path)
+    rows = re.findall(r"batches of \d+ +(\d+) ± \d+ +(\S+) ± \S+ +(\S+) ± \S+ +(\S+) ±", capsys.readouterr().out)
+    small, large = (tuple(map(float, row)) for row in rows)
+    assert small[0] < large[0] / 30
+    assert small[1] < 0.8 * large[1]
+    assert abs(small[3] - large[3]) < 1
