@@ -131,7 +131,7 @@ class Landscape:
         shapes, wanted = [a.shape for a in arrays], [p.shape for p in self.params]
         if shapes not in (wanted, [(self.n,)]):
             raise ValueError(f"{self.name}: {what} has shape {shapes}; wanted ({self.n},), or one for each of {wanted}")
-        vector = np.concatenate(arrays, axis=None).astype(np.float64)
+        vector = mg.tensor(np.concatenate(arrays, axis=None), np.float64, device=self.params[0].device).data
         if not np.isfinite(vector).all():
             raise ValueError(f"{self.name}: {what} is not finite")
         return vector
@@ -158,9 +158,10 @@ class Landscape:
 
 
 def as_inputs(x: Any) -> list[Any]:
-    """One point or several, as a list; numbers in a tuple are the coordinates of one."""
-    one = isinstance(x, tuple) and all(isinstance(each, numbers.Real) for each in x)
-    return [x] if one else as_list(x)
+    """One point or several, as a list: numbers are the coordinates of one, arrays and Tensors are points themselves."""
+    if isinstance(x, (tuple, list)) and all(isinstance(each, numbers.Real) for each in x):
+        return [x]
+    return [*x] if isinstance(x, list) and any(getattr(each, "ndim", 0) for each in x) else as_list(x)
 
 
 def as_point(name: str, x: Any) -> Tensor:

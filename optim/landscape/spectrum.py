@@ -76,14 +76,9 @@ class Spectrum:
         curve.set(ylabel="share of eigenvalues\nper unit", title=f"Hessian of {self.n:,} parameters")
         curve.set(ylim=(max(height.max() * 1e-9, 1e-2 / (self.n * width)), 3 * height.max()))
         curve.grid(alpha=0.3)
-        every = (
-            "every eigenvalue"
-            if len(self.eigenvalues) == self.n
-            else f"the {len(self.eigenvalues)} outermost eigenvalues"
-        )
-        ticks.eventplot(
-            self.eigenvalues, lineoffsets=0.5, linelengths=0.8, linewidths=1, colors=COLOURS[1], label=every
-        )
+        k = len(self.eigenvalues)
+        label = "every eigenvalue" if k == self.n else f"the {k} outermost eigenvalues"
+        ticks.eventplot(self.eigenvalues, lineoffsets=0.5, linelengths=0.8, colors=COLOURS[1], label=label)
         ticks.set(xlabel="eigenvalue λ: curvature of the loss along its eigenvector", yticks=[], ylim=(0, 1))
         figure.legend(loc="outside lower center", ncols=2)
         return figure
@@ -204,7 +199,7 @@ def hessian_spectrum(
 def dense(here: Landscape) -> Spectrum:
     """All eigenvalues, of the matrix itself. Raises MemoryError where it would not fit."""
     values, V = np.linalg.eigh(whole(here))
-    values = mg.tensor(values).numpy()
+    values = mg.tensor(values, device="cpu").data
     rounding = np.full(here.n, np.finfo(here.params[0].dtype).eps * abs(values).max())
     return Spectrum(here.n, values, V.T, rounding, here.n, values, np.full(here.n, 1 / here.n))
 

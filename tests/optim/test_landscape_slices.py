@@ -84,6 +84,13 @@ def test_from_one_network_to_another_a_slice_ends_at_the_other():
         np.testing.assert_allclose(cut.loss[1], loss_of(other)().item(), rtol=1e-5)
 
 
+def test_the_random_direction_given_is_the_random_direction():
+    model = network()
+    given = random_direction([*model.parameters()], np.random.default_rng(3))
+    one, other = slice_1d(loss_of(model), model, given, points=5), slice_1d(loss_of(model), model, points=5, seed=3)
+    np.testing.assert_array_equal(one.loss, other.loss)
+
+
 def test_pictures_name_their_axes():
     figure = slice_1d(surfaces.saddle, [0.0, 0.0], [1.0, 0.0]).draw()
     (axes,) = figure.axes

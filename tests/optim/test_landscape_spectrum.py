@@ -157,6 +157,7 @@ def test_the_density_counts_every_eigenvalue_once():
     known = np.concatenate([np.zeros(60), np.linspace(5, 6, 30), [20.0] * 10])
     for method, allowed in (("dense", 1e-9), ("lanczos", 0.05)):
         found = hessian_spectrum(quadratic(matrix_of(known)), np.ones(100), method, top=1, probes=40)
+        np.testing.assert_allclose(found.weights.sum(), 1)
         at = np.linspace(-2, 22, 2401)
         height = found.density(at, 0.1)
         shares = [height[(at > low) & (at <= high)].sum() * 0.01 for low, high in ((-2, 2), (2, 10), (10, 22))]

@@ -19,6 +19,7 @@ from optim.landscape import (
     surfaces,
     taylor2,
 )
+from optim.landscape.landscape import Landscape
 
 TOOLS = {
     "hessian_spectrum": hessian_spectrum,
@@ -145,6 +146,27 @@ def test_a_leaf_is_looked_at_itself_and_left_where_it_is():
         tool(lambda x: surfaces.rosenbrock(p), p)  # over the leaf, as a loss is over parameters
         assert (p.data.tobytes(), id(p.data)) == before
     assert p.grad is None
+
+
+def test_running_statistics_stay_also_where_only_parameters_are_given():
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2))
+    x, before = mg.randn(8, 3), [v.data.copy() for v in model.state_dict().values()]
+    hessian_spectrum(lambda *_: (model(x) ** 2).mean(), tuple(model.parameters()))
+    assert model.training
+    for v, data in zip(model.state_dict().values(), before):
+        np.testing.assert_array_equal(v.data, data)
+
+
+def test_products_are_those_of_the_point_where_one_is():
+    here = Landscape("test", lambda p: (p**3).sum(), np.array([1.0, 2.0]))
+    for x in (1.0, 3.0, 1.0):
+        with here.moved(np.array([x - 1.0, 0.0])):
+            np.testing.assert_allclose(here.product(np.ones(2)), [6 * x, 12])
+    np.testing.assert_allclose(here.product(np.ones(2)), [6, 12])
+    with here.moved(np.zeros(2)):
+        here.product(np.ones(2))
+    np.testing.assert_allclose(here.product(np.ones(2)), [6, 12])
 
 
 def test_a_point_may_be_numbers_integers_an_array_or_several_tensors():
