@@ -111,7 +111,7 @@ class Landscape:
 
     def hessian(self) -> Any:
         """H, ``(n, n)``: n products, and made symmetric to the last bit."""
-        H = np.stack([self.product(e) for e in np.eye(self.n, like=self.params[0].data)])
+        H = np.stack([self.product(e) for e in self.there(np.eye(self.n))])
         return (H + H.T) / 2
 
     # ------------------------------------------------------------------------------------------------------- vectors
@@ -131,14 +131,18 @@ class Landscape:
         shapes, wanted = [a.shape for a in arrays], [p.shape for p in self.params]
         if shapes not in (wanted, [(self.n,)]):
             raise ValueError(f"{self.name}: {what} has shape {shapes}; wanted ({self.n},), or one for each of {wanted}")
-        vector = mg.tensor(np.concatenate(arrays, axis=None), np.float64, device=self.params[0].device).data
+        vector = self.there(np.concatenate(arrays, axis=None)).astype(np.float64)
         if not np.isfinite(vector).all():
             raise ValueError(f"{self.name}: {what} is not finite")
         return vector
 
     def normal(self, rng: np.random.Generator) -> Any:
         """A random vector, where the parameters are, of independent standard normal numbers."""
-        return mg.tensor(rng.standard_normal(self.n), device=self.params[0].device).data
+        return self.there(rng.standard_normal(self.n))
+
+    def there(self, array: Any) -> Any:
+        """A copy of an array on the parameters' device."""
+        return mg.tensor(array, device=self.params[0].device).data
 
     @contextlib.contextmanager
     def moved(self, e: Any) -> Iterator[None]:

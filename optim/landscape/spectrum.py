@@ -191,7 +191,7 @@ def hessian_spectrum(
         more, _, first, _ = lanczos(here.product, here.normal, rng, m, lambda values, errors: False)
         runs.append((more, first[0] ** 2))
     ends = wanted(values)
-    vectors = np.asarray(S.T[ends], like=Q) @ Q
+    vectors = here.there(S.T[ends]) @ Q
     nodes, weights = map(np.concatenate, zip(*runs))
     return Spectrum(n, values[ends], vectors, errors[ends], m * probes, nodes, weights / probes)
 
