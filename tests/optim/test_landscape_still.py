@@ -20,6 +20,7 @@ from optim.landscape import (
     taylor2,
 )
 from optim.landscape.landscape import Landscape
+from tests.cupy.double import pretended
 
 TOOLS = {
     "hessian_spectrum": hessian_spectrum,
@@ -183,3 +184,28 @@ def test_a_graph_recorded_before_a_look_is_stale_only_if_the_parameters_moved():
     hessian_spectrum(loss, model)
     value.backward()  # nothing moved
     assert convexity(lambda p: (p * p).sum(), [(-1, 1)])
+
+
+VIEWS = {
+    "dense": lambda loss, x: hessian_spectrum(loss, x, "dense").eigenvalues[-3:],
+    "lanczos": lambda loss, x: hessian_spectrum(loss, x, "lanczos", top=3, tolerance=1e-6).eigenvalues[-3:],
+    "critical_point": lambda loss, x: critical_point(loss, x).highest,
+    "taylor2": lambda loss, x: taylor2(loss, x)(0.1 * np.ones(51)),
+    "sharpness": sharpness,
+    "slice_1d": lambda loss, x: slice_1d(loss, x, points=3).loss,
+    "slice_2d": lambda loss, x: slice_2d(loss, x, points=3).loss,
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_on_the_double_of_a_gpu_the_same_is_seen(view):
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((16, 4)).astype(np.float32), rng.integers(3, size=16)
+    seen = []
+    with pretended():
+        for device in ("cpu", "cuda"):
+            mg.manual_seed(0)
+            model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).to(device)
+            x, y = (mg.tensor(part, device=device) for part in data)
+            seen.append(view(lambda m=model, x=x, y=y: cross_entropy(m(x), y), model))
+    np.testing.assert_allclose(seen[0], seen[1], rtol=1e-4)
