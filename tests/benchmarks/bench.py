@@ -151,10 +151,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, metavar="N", help="rounds of each row (7)")
     options = parser.parse_args()
     chosen = {title: make for title, make in rows().items() if options.only.lower() in title.lower()}
-    if not chosen or options.rounds < 1:
-        parser.error(
-            f"no row is called {options.only!r}; there are: {'; '.join(rows())}" if not chosen else "rounds >= 1"
-        )
+    if not chosen:
+        parser.error(f"no row's title holds {options.only!r}; there are: {'; '.join(rows())}")
+    if options.rounds < 1:
+        parser.error(f"--rounds {options.rounds}: wanted 1 or more")
     if torch:
         torch.set_num_threads(1)
 
@@ -168,9 +168,8 @@ def main() -> None:
         print("\r\033[K", end="", file=sys.stderr)
     widths = [max(map(len, column)) for column in zip(*table)]
     for row in table:
-        print(
-            "|", " | ".join(cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)), "|"
-        )
+        cells = [cell.ljust(width, "-" if cell == "---" else " ") for cell, width in zip(row, widths)]
+        print("|", " | ".join(cells), "|")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def _peaks_here(kind: type[Workload], name: str) -> tuple[int, int]:
         return traced, 0
     step = getattr(kind(), name)()
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed so far goes back to the kernel, or it would be used unseen
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):  # what was freed so far goes back to the kernel, or it would be used unseen
+        libc.malloc_trim(0)
     RESET.write_text("5")  # the highest so far is forgotten
     before = resident("VmRSS")
     step()

@@ -129,12 +129,12 @@ class LargeMLP(Workload):
                 g *= g
                 g *= 1 - 0.999
                 v += g
-                step = np.sqrt(v)
-                step *= 1 / math.sqrt(1 - 0.999**t)
-                step += 1e-4
-                np.divide(m, step, out=step)
-                step *= lr / (1 - 0.9**t)
-                p -= step
+                change = np.sqrt(v)
+                change *= 1 / math.sqrt(1 - 0.999**t)
+                change += 1e-4
+                np.divide(m, change, out=change)
+                change *= lr / (1 - 0.9**t)
+                p -= change
             return loss, params
 
         return step
