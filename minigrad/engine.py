@@ -83,7 +83,7 @@ mode = Mode()
 def recording(state: Any) -> Iterator[None]:
     """Set the switch inside; True leaves a watcher on. Holds for the current thread."""
     before = mode.recording
-    mode.recording = before or True if state is True else state
+    mode.recording = (before or True) if state is True else state
     try:
         yield
     finally:
@@ -141,7 +141,8 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
     def apply(*args: Any, **kwargs: Any) -> Any:
         if kwargs or variadic or len(args) != arity:
             args = row.bind(args, kwargs)
-        # One loop builds the arrays to compute with, and the parents to remember.
+        # One loop builds the arrays to compute with and the parents to remember. `bits` is 1, 2, 4, ... for arguments
+        # that have a rule and 0 for constants, so that `mask` says which of them need a gradient.
         values: list[Any] = []
         parents: list[Node | None] = []
         mask, tensors = 0, False
@@ -176,7 +177,7 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
             for k in shapes_of:
                 values.append([x.shape for x in values[k]] if variadic else getattr(values[k], "shape", ()))
             for k in unnamed(mask):
-                values[k] = None
+                values[k] = None  # what no rule names that will run is not kept alive
             node = Node(row, parents, values, z)
         if state is not True and state is not None:
             state.computed(row, args, z, node)

@@ -1,4 +1,4 @@
-"""The traps that others fell into (DESIGN: each an issue of a well-known library), each a test with its name.
+"""The traps that others fell into, each an issue of a well-known library, and each a test with its name.
 
 Those of single ops are in `tests/ops/test_special_points.py`, those of `gradcheck` in `tests/test_autograd.py`, those of
 optimizers in `tests/optim`.
