@@ -43,7 +43,10 @@ def same(x, y):
     if isinstance(x, mg.Tensor):
         return x.requires_grad == y.requires_grad and same(x.data, y.data)
     if isinstance(x, (np.ndarray, np.generic)):
-        return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+        bits = x.tobytes() == y.tobytes() or (
+            x.dtype.char == "g" and np.array_equal(x, y)
+        )  # 6 of its 16 bytes are padding
+        return x.dtype == y.dtype and x.shape == y.shape and bits
     if isinstance(x, dict):
         return len(x) == len(y) and all(same(a, b) for a, b in zip(x.items(), y.items()))
     if isinstance(x, (list, tuple)):
