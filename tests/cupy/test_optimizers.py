@@ -8,10 +8,10 @@ import optim
 from minigrad import nn
 from tests.cupy.device import flat, free, there
 from tests.cupy.double import counted
-from tests.golden.paths import PROBLEMS, load
+from tests.golden.paths import load
 from tests.optim.methods import ALL, SHAPES, bumpy
 from tests.optim.methods import start as start_at
-from tests.optim.test_paths import TOLERANCE, build
+from tests.optim.test_paths import check
 
 STEPS = 6
 
@@ -46,16 +46,7 @@ def test_a_first_order_method_walks_the_cpus_path_on_the_double_for_free(name, l
 @pytest.mark.parametrize("file", ["torch_paths", "optax_paths"])
 def test_on_the_double_the_path_is_the_golden_one(file, double):
     for name, settings, problem, dtype, path in load(file):
-        loss_of, start, stored = PROBLEMS[problem]
-        params = [mg.tensor(part, dtype=dtype, requires_grad=True, device="cuda") for part in start]
-        opt, rows = build(name, settings, params), []
-        sign = -1 if settings.get("maximize") else 1
-        for step in range(1, max(stored) + 1):
-            opt.step(lambda: sign * loss_of(params, lambda a: mg.tensor(a, dtype=dtype, device="cuda"), mg.tanh))  # noqa: B023
-            if step in stored:
-                rows.append(np.concatenate([a.ravel() for a in flat(params)]))
-        error = np.abs(np.array(rows) - path).max() / np.abs(path).max()
-        assert error < TOLERANCE[dtype], f"{name}({settings}) on {problem} in {dtype}: off by {error:.1e}"
+        check(name, problem, dtype, [(settings, path)], "cuda")
 
 
 @pytest.mark.parametrize("name", ALL)

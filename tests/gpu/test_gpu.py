@@ -20,11 +20,11 @@ from tests.cupy.device import flat, there
 from tests.cupy.test_networks import pass_through
 from tests.cupy.test_ops import everything
 from tests.golden.networks import NETWORKS
-from tests.golden.paths import PROBLEMS, load
+from tests.golden.paths import load
 from tests.nn.test_golden import loaded
 from tests.ops.cases import CASES
 from tests.optim.methods import ALL, bumpy, start
-from tests.optim.test_paths import build
+from tests.optim.test_paths import check
 
 
 def close(found, expected, tolerance=1e-9):
@@ -74,16 +74,7 @@ def test_a_first_order_method_walks_the_cpus_path(name):
 @pytest.mark.parametrize("file", ["torch_paths", "optax_paths"])
 def test_the_path_is_the_golden_one(file):
     for name, settings, problem, dtype, path in load(file):
-        loss_of, begin, stored = PROBLEMS[problem]
-        params = [mg.tensor(part, dtype=dtype, requires_grad=True, device="cuda") for part in begin]
-        opt, rows = build(name, settings, params), []
-        sign = -1 if settings.get("maximize") else 1
-        for step in range(1, max(stored) + 1):
-            opt.step(lambda: sign * loss_of(params, lambda a: mg.tensor(a, dtype=dtype, device="cuda"), mg.tanh))  # noqa: B023
-            if step in stored:
-                rows.append(np.concatenate([a.ravel() for a in flat(params)]))
-        error = np.abs(np.array(rows) - path).max() / np.abs(path).max()
-        assert error < {"float32": 1e-3, "float64": 1e-8}[dtype], f"{name}({settings}) on {problem}: off by {error:.1e}"
+        check(name, problem, dtype, [(settings, path)], "cuda", {"float32": 1e-3, "float64": 1e-8})
 
 
 def test_a_model_is_fitted():
