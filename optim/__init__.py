@@ -10,7 +10,7 @@
 Read `optimizer.py` for what all share, then any other file for one formula.
 """
 
-from . import averages, landscape, lr_scheduler, trajectory
+from . import averages, distributed, landscape, lr_scheduler, trajectory
 from .adagrad import Adagrad
 from .adam import Adam, AdamW
 from .averaged import Averaged
@@ -29,6 +29,6 @@ from .wrapper import Wrapper
 
 __all__ = [
     "BFGS", "KFAC", "LAMB", "LBFGS", "NAG", "SAM", "SGD", "Adagrad", "Adam", "AdamW", "Averaged", "Lookahead",
-    "NaturalGradient", "Newton", "Optimizer", "RAdam", "RMSprop", "Wrapper", "averages", "landscape", "lr_scheduler",
-    "newton_minimum", "newton_root", "trajectory",
+    "NaturalGradient", "Newton", "Optimizer", "RAdam", "RMSprop", "Wrapper", "averages", "distributed", "landscape",
+    "lr_scheduler", "newton_minimum", "newton_root", "trajectory",
 ]  # fmt: skip

@@ -1,0 +1,12 @@
+"""Training on several processes: replicas with a part of each batch, a server of parameters, a network cut in pieces.
+
+    mpiexec -n 4 python -m mpi4py train.py
+
+The same program runs on one process too, without MPI. Read `communicator.py` first: all that processes say to each
+other is there.
+"""
+
+from .communicator import Communicator, RankLost, Request, Serial
+from .mpi import MPI, world
+
+__all__ = ["MPI", "Communicator", "RankLost", "Request", "Serial", "world"]
