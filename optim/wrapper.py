@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from minigrad import Tensor
 
@@ -30,6 +30,8 @@ class Wrapper(Optimizer):
         Where `base` is not an optimizer, or one whose step is not just `gradients`, then `apply` (a line search).
     """
 
+    whole_steps: ClassVar[bool] = False  # True: also around methods that take gradients within their step
+
     def __init_subclass__(cls) -> None:
         _, _, *settings = inspect.signature(cls.__init__).parameters.values()
         cls.defaults = {p.name: p.default for p in settings if p.default is not p.empty}
@@ -37,7 +39,7 @@ class Wrapper(Optimizer):
     def __init__(self, base: Optimizer, **settings: Any) -> None:
         if not isinstance(base, Optimizer):
             raise TypeError(f"{self._name}: base is a {type(base).__name__}, wanted an optimizer")
-        if type(base).step is not Optimizer.step:
+        if type(base).step is not Optimizer.step and not self.whole_steps:
             raise TypeError(f"{self._name}: {base._name} takes gradients within its step, and cannot be wrapped")
         self.base = base
         self.param_groups, self.state = base.param_groups, base.state

@@ -18,5 +18,5 @@ from .losses import (
     mse_loss,
     nll_loss,
 )
-from .normalization import batch_norm, layer_norm
+from .normalization import batch_norm, layer_norm, moments
 from .sparse import dropout, embedding

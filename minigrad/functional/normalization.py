@@ -39,6 +39,20 @@ def scaled(z: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
     return z if bias is None else z + bias.reshape(shape)
 
 
+def moments(x: Any, total: Any) -> tuple[Any, Any, Any]:
+    """Mean and (biased) variance of each channel of x, and of how many values, in all processes that share a batch.
+
+    `total` sums an array over these processes: on arrays, and on Tensors as a function that can be differentiated.
+    """
+    axes, channels = (0, *range(2, x.ndim)), x.shape[1]
+    here = np.zeros(1, x.dtype, like=x) + x.size // channels
+    sums = total(np.concatenate([x.sum(axis=axes), here]))
+    n = sums[-1]
+    mean = sums[:-1] / n
+    d = x - mean.reshape(1, channels, *[1] * (x.ndim - 2))
+    return mean, total((d * d).sum(axis=axes)) / n, n
+
+
 def layer_norm(x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """(x - mean) / √(var + eps) · weight + bias, each example by its own mean and variance (Ba et al. 2016).
 
@@ -60,13 +74,18 @@ def batch_norm(
     training: bool = False,
     *,
     eps: float = 1e-5,
+    total: Any = None,
 ) -> Any:
     """(x - mean) / √(var + eps) · weight + bias, each channel by its own: ``(N, C)`` or ``(N, C, ...)``.
 
     In training, mean and (biased) variance are the batch's (Ioffe & Szegedy 2015), else the running ones. These are
-    only read here; the layers of `nn` update them. Raises ValueError for one value per channel in training.
+    only read here; the layers of `nn` update them. Where processes share a batch, `total` sums an array over them, as
+    in `moments`. Raises ValueError for one value per channel in training.
     """
     shape = (1, x.shape[1], *[1] * (x.ndim - 2))
+    if training and total is not None:
+        mean, var, _ = moments(x, total)
+        return scaled((x - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + eps), weight, bias, shape)
     if training:
         if x.size == x.shape[1]:
             raise ValueError(f"batch_norm: one value per channel, {x.shape}, has no variance; wanted a larger batch")

@@ -39,6 +39,7 @@ from .normalization import (
     GhostBatchNorm2d,
     LayerNorm,
     freeze_statistics,
+    share_statistics,
 )
 from .parameter import Parameter
 from .recurrent import GRU, LSTM, RNN

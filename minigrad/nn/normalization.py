@@ -1,6 +1,7 @@
 """Layers that normalize: by the batch, with running statistics for later, or each example by itself.
 
-Public: `BatchNorm1d`, `BatchNorm2d`, `GhostBatchNorm1d`, `GhostBatchNorm2d`, `LayerNorm`, `freeze_statistics`.
+Public: `BatchNorm1d`, `BatchNorm2d`, `GhostBatchNorm1d`, `GhostBatchNorm2d`, `LayerNorm`, `freeze_statistics`,
+`share_statistics`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from .parameter import Parameter, check_input
 
 
 class Statistics(threading.local):
-    """Are running statistics left alone, in this thread?"""
+    """Are running statistics left alone, and which function sums over all that share a batch, in this thread?"""
 
     frozen = False
+    total: Any = None
 
 
 statistics = Statistics()
@@ -40,6 +42,20 @@ def freeze_statistics() -> Iterator[None]:
         yield
     finally:
         statistics.frozen = before
+
+
+@contextlib.contextmanager
+def share_statistics(total: Any) -> Iterator[None]:
+    """Inside, batch norm takes its statistics over all processes that have a part of the batch.
+
+    `total` sums an array, or a Tensor on the record, over them; None is each part by its own. Layers over virtual
+    batches stay as they are: those are parts already.
+    """
+    before, statistics.total = statistics.total, total
+    try:
+        yield
+    finally:
+        statistics.total = before
 
 
 class BatchNorm(Module):
@@ -84,8 +100,10 @@ class BatchNorm(Module):
         mine = self.running_mean if self.weight is None else self.weight
         if mine is not None:
             check_input(type(self).__name__, x, mine)
-        by_batch = self.training or self.running_mean is None
-        z = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, eps=self.eps)
+        by_batch, total = self.training or self.running_mean is None, statistics.total
+        z = F.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, eps=self.eps, total=total
+        )
         if self.training and not statistics.frozen:
             self.track(plain_key(x))
         return z
@@ -96,10 +114,13 @@ class BatchNorm(Module):
             return
         self.num_batches_tracked.data += 1
         share = 1 / self.num_batches_tracked.data.astype(x.dtype) if self.momentum is None else self.momentum
-        axes, n = (0, *range(2, x.ndim)), x.size // self.num_features
-        mean, var = self.running_mean.data, self.running_var.data
-        mean += share * (x.mean(axis=axes) - mean)
-        var += share * (x.var(axis=axes) * (n / (n - 1)) - var)
+        if statistics.total is None:
+            axes = (0, *range(2, x.ndim))
+            mean, var, n = x.mean(axis=axes), x.var(axis=axes), x.size // self.num_features
+        else:
+            mean, var, n = F.moments(x, statistics.total)
+        self.running_mean.data += share * (mean - self.running_mean.data)
+        self.running_var.data += share * (var * (n / (n - 1)) - self.running_var.data)
 
     def extra_repr(self) -> str:
         return (
@@ -145,13 +166,16 @@ class GhostBatchNorm(BatchNorm):
     def forward(self, x: Any) -> Any:
         size = self.virtual_batch_size
         if not self.training or len(x) <= size:
-            return super().forward(x)
+            with share_statistics(None):
+                return super().forward(x)
         rest = len(x) % size
         if rest and x[-rest:].size == self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: of {len(x)} examples a piece with one value per channel is left over"
             )
-        return ops.concatenate([super(GhostBatchNorm, self).forward(x[i : i + size]) for i in range(0, len(x), size)])
+        with share_statistics(None):
+            pieces = [super(GhostBatchNorm, self).forward(x[i : i + size]) for i in range(0, len(x), size)]
+        return ops.concatenate(pieces)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, virtual_batch_size={self.virtual_batch_size}"

@@ -7,6 +7,7 @@ other is there.
 """
 
 from .communicator import Communicator, RankLost, Request, Serial
+from .data_parallel import DataParallel
 from .mpi import MPI, world
 
-__all__ = ["MPI", "Communicator", "RankLost", "Request", "Serial", "world"]
+__all__ = ["MPI", "Communicator", "DataParallel", "RankLost", "Request", "Serial", "world"]

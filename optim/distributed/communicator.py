@@ -24,7 +24,7 @@ class Request:
     """A transfer that is under way. This one is done: there was nothing to transfer."""
 
     def poll(self) -> bool:
-        """Is it done? Asking lets it go on: MPI moves data only while it is called."""
+        """Is it done?"""
         return True
 
     def wait(self) -> None:
@@ -132,6 +132,17 @@ def check_op(op: str) -> None:
     """Raise ValueError for an op that `all_reduce` does not know."""
     if op not in OPS:
         raise ValueError(f"all_reduce: op = {op!r}; wanted one of {', '.join(OPS)}")
+
+
+def part_of(n: int, rank: int, size: int) -> slice:
+    """Which of n things are a rank's: as many as everybody's, one more for the first ones where that does not go up.
+
+    >>> [list(range(7))[part_of(7, rank, 3)] for rank in range(3)]
+    [[0, 1, 2], [3, 4], [5, 6]]
+    """
+    each, more = divmod(n, size)
+    start = rank * each + min(rank, more)
+    return slice(start, start + each + (rank < more))
 
 
 def check_rank(what: str, rank: Any, comm: Communicator) -> None:
