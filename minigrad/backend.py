@@ -76,6 +76,10 @@ class World:
         """What ``np.add.at`` does."""
         raise NotImplementedError
 
+    def synchronize(self) -> None:
+        """Wait until all that is under way on the current device is done."""
+        raise NotImplementedError
+
 
 class CuPy(World):
     """NVIDIA's GPUs, through CuPy. Raises ImportError where CuPy is missing, RuntimeError where it finds no GPU."""
@@ -113,6 +117,9 @@ class CuPy(World):
 
     def add_at(self, array: Any, key: Any, values: Any) -> None:
         array.scatter_add(key, values)  # np.add.at reaches CuPy (14.2) only with one array as key, not with a tuple
+
+    def synchronize(self) -> None:
+        self.cupy.cuda.Device().synchronize()
 
 
 WORLDS: dict[str, World] = {}  # all but NumPy, by name

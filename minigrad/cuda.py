@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backend import CuPy
+from .backend import CuPy, world_named
 
 
 def is_available() -> bool:
@@ -42,4 +42,4 @@ def synchronize() -> None:
 
     Raises as `x.to("cuda")`.
     """
-    CuPy().cupy.cuda.Device().synchronize()
+    world_named(CuPy.name).synchronize()

@@ -20,8 +20,7 @@ from typing import Any
 
 import numpy as np
 
-import minigrad as mg
-from minigrad.backend import to_device
+from minigrad.backend import device_of, to_device, world_of
 
 from .communicator import Communicator, RankLost, Request, Serial, check_op, check_rank
 
@@ -148,12 +147,14 @@ class MPI(Communicator):
             self.comm.Barrier()
 
     def buffer(self, array: Any) -> Any:
-        """What MPI reads and writes: the array itself, or a copy of it on the host. Raises TypeError for no array."""
-        if self.direct and not isinstance(array, np.ndarray):
-            mg.cuda.synchronize()  # MPI does not know the GPU's queue: what the array waits for has to be done
-            return array
-        host = to_device(array, "cpu")
-        return host if host.flags.c_contiguous else np.ascontiguousarray(host)
+        """What MPI reads and writes: the array itself; of a GPU's, a copy on the host, unless MPI takes those."""
+        direct = self.direct and not isinstance(array, np.ndarray)
+        buffer = array if direct else to_device(array, "cpu")
+        if not buffer.flags.c_contiguous:
+            buffer = buffer.copy()
+        if direct:
+            world_of(array).synchronize()  # MPI does not know the GPU's queue: what it reads has to be done
+        return buffer
 
     # ------------------------------------------------------------------------------------------------ other worlds
 
@@ -213,4 +214,4 @@ class Sending(Request):
 def fill(array: Any, buffer: Any) -> None:
     """Let the array be what the buffer is, unless it is that already."""
     if buffer is not array:
-        array[...] = to_device(buffer, mg.Tensor(array).device)
+        array[...] = to_device(buffer, device_of(array))

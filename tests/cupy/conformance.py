@@ -36,6 +36,7 @@ HOST_FILES = {
     "minigrad/nn/init.py":        "draws on the host and moves",
     "optim/averages.py":          "fits weights to a series of numbers",
     "optim/checks.py":            "looks at settings",
+    "optim/distributed/mpi.py":   "brings to the host what MPI is to send",
 }
 HOST_FOLDERS = ("optim/landscape", "optim/trajectory", "optim/lr_scheduler")
 
@@ -47,6 +48,8 @@ HOST = {
     ("minigrad/tensor.py", "np.array2string"):               "repr",
     ("minigrad/functional/losses.py", "np.asarray"):         "a list of classes",
     ("minigrad/nn/utils.py", "np.zeros"):                    "the norm of no gradients at all",
+    ("optim/distributed/buckets.py", "np.array"):            "losses and flags",
+    ("optim/distributed/data_parallel.py", "np.array"):      "how many examples",
     ("minigrad/functional/activations.py", "np.polynomial.chebyshev.cheb2poly"): "coefficients",
 }
 # fmt: on

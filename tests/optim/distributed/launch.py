@@ -57,10 +57,12 @@ class Job:
         )  # fmt: skip
 
     def members(self):
-        """The numbers of all its processes; mpiexec itself is the first."""
-        listing = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True).stdout
-        pairs = (map(int, line.split()) for line in listing.splitlines())
-        return sorted(pid for pid, session in pairs if session == self.process.pid)
+        """The numbers of all its processes that are alive; mpiexec itself is the first."""
+        table = subprocess.run(
+            ["ps", "-A", "-o", "pid=,sess=,stat="], capture_output=True, text=True, check=True
+        ).stdout
+        rows = (line.split() for line in table.splitlines())
+        return sorted(int(pid) for pid, session, state in rows if int(session) == self.process.pid and state[0] != "Z")
 
     def end(self):
         """End all that is left of it."""
