@@ -20,7 +20,11 @@ MAX_EVAL: Rule = (lambda n: n is None or integer(1)[0](n), "None or an integer >
 
 
 class QuasiNewton(SecondOrder):
-    """What BFGS and LBFGS share: all but how H⁻¹ is kept. A subclass writes `learn` and `solve`."""
+    """What BFGS and LBFGS share: all but how H⁻¹ is kept. A subclass writes `learn` and `solve`.
+
+    The last step waits in `memory`, as s and the gradient g where it began: y = g₊ - g is known only with the next
+    gradient, which the next call of `step` may take from other data.
+    """
 
     rules = {
         "lr": at_least(0),
@@ -32,7 +36,10 @@ class QuasiNewton(SecondOrder):
         "line_search_fn": LINE_SEARCH,
     }
 
-    def learn(self, s: Any, y: Any, history_size: int) -> None:
+    def make_room(self, history_size: int) -> None:
+        """Before a step waits in memory: forget what it will take the place of."""
+
+    def learn(self, s: Any, y: Any) -> None:
         """Remember that H s = y, for a pair with sᵀy > 0."""
         raise NotImplementedError
 
@@ -51,15 +58,16 @@ class QuasiNewton(SecondOrder):
         for k in range(1, max_iter + 1):
             if abs(g).max() <= tolerance_grad:
                 break
-            if "s" in memory:  # the last step; its y is known only now that there is a gradient at its end
+            if "s" in memory:
                 s, y = memory.pop("s"), g - memory.pop("g")
                 if y @ s > 1e-10:
-                    self.learn(s, y, history_size)
+                    self.learn(s, y)
             d = -self.solve(g)
             if g @ d > -tolerance_change:
                 break
             t = lr if memory["t"] else lr * min(1.0, 1.0 / float(abs(g).sum()))  # nothing is known of H at first
             memory["t"] += 1
+            self.make_room(history_size)
             memory["g"], before = g, loss
             if search is not None:
                 t, loss, g = search(f, x, d, t, loss, g, most - f.evaluations)
@@ -144,7 +152,7 @@ class BFGS(QuasiNewton):
             tolerance_change=tolerance_change, line_search_fn=line_search_fn,
         )  # fmt: skip
 
-    def learn(self, s: Any, y: Any, history_size: int) -> None:
+    def learn(self, s: Any, y: Any) -> None:
         B, rho = self.memory.get("B"), 1 / (y @ s)
         if B is None:
             B = (y @ s) / (y @ y) * np.identity(s.size, s.dtype, like=s)
@@ -164,7 +172,10 @@ class LBFGS(QuasiNewton):
 
         αᵢ = ρᵢ sᵢᵀq,   q ← q - αᵢ yᵢ          r = γq          βᵢ = ρᵢ yᵢᵀr,   r ← r + (αᵢ - βᵢ) sᵢ
 
-    Arguments, defaults and path are PyTorch's; the closure, as everywhere here, only returns the loss.
+    Arguments, defaults and path are PyTorch's; the closure, as everywhere here, only returns the loss. While a new pair
+    waits for its y, s and g take the place of the oldest pair, so that 2mn numbers are all that is kept. Only where
+    that y is of no use, as yᵀs <= 1e-10, is the next direction made of m - 1 pairs, and PyTorch's of m. The pairs that
+    a `step` replaces live to its end, to be put back if it fails.
 
     Parameters
     ----------
@@ -217,9 +228,14 @@ class LBFGS(QuasiNewton):
             tolerance_change=tolerance_change, line_search_fn=line_search_fn, history_size=history_size,
         )  # fmt: skip
 
-    def learn(self, s: Any, y: Any, history_size: int) -> None:
+    def make_room(self, history_size: int) -> None:
+        for name in ("steps", "changes"):
+            kept = self.memory.get(name, [])
+            self.memory[name] = kept[max(0, len(kept) - (history_size - 1)) :]
+
+    def learn(self, s: Any, y: Any) -> None:
         for name, new in (("steps", s), ("changes", y)):
-            self.memory[name] = [*self.memory.get(name, []), new][-history_size:]
+            self.memory[name] = [*self.memory.get(name, []), new]
 
     def solve(self, g: Any) -> Any:
         pairs = [*zip(self.memory.get("steps", []), self.memory.get("changes", []))]

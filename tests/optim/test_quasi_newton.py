@@ -176,26 +176,58 @@ def test_float32_stays_float32_and_the_arrays_stay_the_same_objects(make):
     assert all(v.dtype == np.float32 for v in remembered if isinstance(v, np.ndarray))
 
 
-def test_lbfgs_remembers_two_vectors_for_each_step_of_its_history():
-    n, m = 50_000, 4
+def held(opt):
+    """How many numbers there are in all arrays of what a method remembers."""
+    values = [v for value in opt.memory.values() for v in (value if isinstance(value, list) else [value])]
+    return sum(v.size for v in values if isinstance(v, np.ndarray))
+
+
+def wide(n):
+    """A loss of many parameters, and these."""
     p = mg.tensor(np.linspace(-1, 1, n), requires_grad=True)
-    opt = optim.LBFGS([p], max_iter=1, max_eval=30, history_size=m, line_search_fn="strong_wolfe")
     weights = np.linspace(1, 30, n)
+    return p, lambda: (weights * p**2).sum() + (p**4).sum()
 
-    def closure():
-        return (weights * p**2).sum() + (p**4).sum()
 
-    for _ in range(m + 1):
-        opt.step(closure)
-    assert len(opt.memory["steps"]) == len(opt.memory["changes"]) == m
+@pytest.mark.parametrize("m", [1, 2, 5])
+@pytest.mark.parametrize("max_iter", [1, 3])
+def test_lbfgs_keeps_two_vectors_for_each_step_of_its_history_and_no_more(m, max_iter):
+    p, closure = wide(1000)
+    opt = optim.LBFGS([p], max_iter=max_iter, max_eval=30, history_size=m, line_search_fn="strong_wolfe")
+    sizes = [(opt.step(closure), held(opt))[1] for _ in range(8)]
+    assert max(sizes) == sizes[-1] == 2 * m * 1000
+
+
+def test_while_it_steps_lbfgs_takes_little_more_memory_than_its_history():
+    n, m = 20_000, 10
+    p, closure = wide(n)
+    opt = optim.LBFGS([p], max_iter=1, max_eval=30, history_size=m, tolerance_change=0.0, line_search_fn="strong_wolfe")
     tracemalloc.start()
-    for _ in range(3 * m):
+    for _ in range(m + 5):
         opt.step(closure)
-    grown = tracemalloc.get_traced_memory()[0]
+    assert held(opt) == 2 * m * n
+    tracemalloc.reset_peak()
+    opt.step(closure)
+    kept, peak = (size / (8 * n) for size in tracemalloc.get_traced_memory())
     tracemalloc.stop()
-    held = [v for value in opt.memory.values() for v in (value if isinstance(value, list) else [value])]
-    assert sum(v.nbytes for v in held if isinstance(v, np.ndarray)) <= (2 * m + 2) * n * 8
-    assert grown <= (2 * m + 4) * n * 8  # what was there before the tracing began is replaced, and nothing is added
+    assert kept <= 2 * m + 2  # the gradient too
+    assert peak <= 2 * m + 16  # two of the pair to be undone; points, gradients and what the closure makes
+
+
+def test_however_many_pairs_are_refused_lbfgs_goes_on_with_all_but_the_oldest_of_its_history():
+    p = mg.tensor(np.array([1.0, -2.0, 3.0]), requires_grad=True)
+    scales = np.array([1.0, 3.0, 10.0])
+    opt = optim.LBFGS([p], lr=0.1, max_iter=1, history_size=3)
+    for _ in range(6):
+        opt.step(lambda: (scales * p * p).sum())
+    opt.step(lambda: -(scales * p * p).sum())
+    before = opt.state_dict()["state"][0]
+    for _ in range(4):
+        opt.step(lambda: -(scales * p * p).sum())  # where yᵀs < 0
+        assert same(
+            [opt.memory[name] for name in ("steps", "changes")], [before[name] for name in ("steps", "changes")]
+        )
+        assert len(opt.memory["steps"]) == 2
 
 
 # ------------------------------------------------------------------------------------------- bad input
