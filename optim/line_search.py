@@ -7,7 +7,7 @@ Along a direction d that leads downhill, φ(t) = f(x + td) falls at first. A ste
 
 The second makes yᵀs > 0 for s = td and y the change of the gradient, which quasi-Newton methods live on.
 
-Public: `strong_wolfe`, `Point`, and for those who write a method, `searcher`, `LINE_SEARCH`.
+Public: `strong_wolfe`, `Point`, and for those who write a method, `searcher`, `require_downhill`, `LINE_SEARCH`.
 """
 
 from __future__ import annotations
@@ -92,11 +92,7 @@ def strong_wolfe(
     (0.1, 20.25)
     """
     slope = float(g @ d)
-    if not slope < 0:
-        raise ValueError(
-            f"line search: the direction does not lead downhill, its slope gᵀd is {slope:g}, wanted < 0; -g always "
-            "does, and so does -(H + λI)⁻¹g for a damping λ that makes H + λI positive definite"
-        )
+    require_downhill("line search", slope)
 
     def at(t: float) -> Point:
         with np.errstate(over="ignore", invalid="ignore"):  # how far is tried is no choice of the closure's
@@ -150,6 +146,15 @@ def strong_wolfe(
                 high = low
             low = trial
     return low[:3]
+
+
+def require_downhill(name: str, slope: float) -> None:
+    """Raise ValueError unless φ'(0) = gᵀd < 0; `name` is who wants to go along d."""
+    if not slope < 0:
+        raise ValueError(
+            f"{name}: the direction does not lead downhill, its slope gᵀd is {slope:g}, wanted < 0; -g always does, "
+            "and so does -(H + λI)⁻¹g for a damping λ that makes H + λI positive definite"
+        )
 
 
 def cubic_minimum(a: Point, b: Point, lowest: float, highest: float) -> float:

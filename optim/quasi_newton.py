@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .checks import Rule, at_least, integer
-from .line_search import LINE_SEARCH, searcher
+from .line_search import LINE_SEARCH, require_downhill, searcher
 from .second_order import Objective, SecondOrder
 
 MAX_EVAL: Rule = (lambda n: n is None or integer(1)[0](n), "None or an integer >= 1")
@@ -63,8 +63,10 @@ class QuasiNewton(SecondOrder):
                 if y @ s > 1e-10:
                     self.learn(s, y)
             d = -self.solve(g)
-            if g @ d > -tolerance_change:
+            slope = float(g @ d)
+            if abs(slope) < tolerance_change:
                 break
+            require_downhill(f"{self._name}.step", slope)
             t = lr if memory["t"] else lr * min(1.0, 1.0 / float(abs(g).sum()))  # nothing is known of H at first
             memory["t"] += 1
             self.make_room(history_size)
@@ -112,7 +114,7 @@ class BFGS(QuasiNewton):
     tolerance_grad
         A `step` ends where no element of the gradient is larger.
     tolerance_change
-        A `step` ends where the loss, or every parameter, has changed by less.
+        A `step` ends where the loss, or every parameter, has changed by less, or the slope along the direction is less.
     line_search_fn
         ``"strong_wolfe"``; None, to go t = lr without looking; or a function of ``f, x, d, t, loss, g`` and the most
         evaluations it may take, that returns t, and the loss and the gradient at x + td.
@@ -122,7 +124,8 @@ class BFGS(QuasiNewton):
     MemoryError
         Where B would not fit.
     ValueError
-        For several parameter groups, for a loss that is not finite; nothing has been changed then.
+        For several parameter groups, for a loss that is not finite, for a direction that does not lead downhill, as
+        a state that was edited may give; nothing has been changed then.
 
     References
     ----------
@@ -190,7 +193,7 @@ class LBFGS(QuasiNewton):
     tolerance_grad
         A `step` ends where no element of the gradient is larger.
     tolerance_change
-        A `step` ends where the loss, or every parameter, has changed by less.
+        A `step` ends where the loss, or every parameter, has changed by less, or the slope along the direction is less.
     history_size
         m.
     line_search_fn
@@ -199,7 +202,8 @@ class LBFGS(QuasiNewton):
     Raises
     ------
     ValueError
-        For several parameter groups, for a loss that is not finite; nothing has been changed then.
+        For several parameter groups, for a loss that is not finite, for a direction that does not lead downhill, as
+        a state that was edited may give; nothing has been changed then.
 
     References
     ----------

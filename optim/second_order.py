@@ -135,9 +135,10 @@ class SecondOrder(Optimizer):
         -------
         The loss from before the step.
         """
-        if closure is None:
+        if not callable(closure):
             raise TypeError(
-                f"{self._name}.step: wants a closure that returns the loss, to evaluate it where it needs to"
+                f"{self._name}.step: wants a closure that returns the loss, to evaluate it where it needs to; got "
+                f"{type(closure).__name__}"
             )
         f = Objective(self, closure)
         x = f.vector([p.data for p in f.params])

@@ -153,6 +153,14 @@ def test_the_top_ten_of_the_digits_network_cost_less_than_200_gradients_and_are_
     np.testing.assert_allclose(found[0].eigenvalues[-10:], known, rtol=1e-3)
 
 
+def test_a_hessian_costs_fewer_rules_than_its_products_one_by_one(small):
+    model, loss, known = small
+    params = tuple(model.parameters())
+    product = work(lambda: mg.autograd.hvp(lambda *_: loss(), params, tuple(np.ones(p.shape) for p in params)))
+    hessian = work(lambda: mg.autograd.hessian(lambda *_: loss(), params))
+    assert hessian.ops + hessian.rules <= len(known) * (product.ops + product.rules)
+
+
 def test_the_density_counts_every_eigenvalue_once():
     known = np.concatenate([np.zeros(60), np.linspace(5, 6, 30), [20.0] * 10])
     for method, allowed in (("dense", 1e-9), ("lanczos", 0.05)):
