@@ -118,6 +118,7 @@ def draw(cut):
     for axes in (chord, tangent, between):
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper center" if axes is not between else "best")
+    figure.get_layout_engine().set(w_pad=0.12)
     figure.savefig(OUTPUT / "convexity.png", dpi=110)
     plt.close(figure)
 

@@ -95,7 +95,9 @@ def main():
     )
     by_step.set(xlabel="step", ylabel="training loss", title="K-FAC needs fewer steps")
     by_second.set(xlabel="seconds spent in steps", title="each of which costs more")
-    by_step.legend(title="five seeds each")
+    for axes in (by_step, by_second):
+        axes.grid(alpha=0.3)
+        axes.legend(title="five seeds each")
     figure.savefig(OUTPUT / "kfac_digits.png", dpi=120)
     plt.close(figure)
     print("picture: examples/output/kfac_digits.png")

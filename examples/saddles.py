@@ -34,6 +34,7 @@ import matplotlib.pyplot as plt
 
 OUTPUT = Path(__file__).parent / "output"
 LR, HAIR, STEPS = 0.05, 1e-6, 400
+WIDTHS = (4, 2.75, 1.75, 1)  # of lines: where two lie on each other, both can be seen
 
 METHODS = {
     "gradient descent": partial(optim.SGD, lr=LR),
@@ -100,7 +101,7 @@ def main():
         for k, method in enumerate(METHODS):
             losses, left = walk(method, ground)
             print(f"  {method:17} {f'{len(losses) - 1:4} steps' if left else f'still there after {STEPS}'}")
-            axes.plot(losses, label=method, **style(k), linewidth=2 - 0.3 * k)
+            axes.plot(losses, label=method, **style(k), linewidth=WIDTHS[k])
         axes.set(title=ground, xlabel="step", ylabel="loss", xlim=(0, None))
         axes.grid(alpha=0.3)
     grid[0, 0].legend()

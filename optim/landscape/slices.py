@@ -65,9 +65,10 @@ class Slice:
         else:
             levels = np.unique(np.nanquantile(heights, np.linspace(0, 1, 20)))
             filled = ax.contourf(*self.axes, heights, levels, cmap="viridis")
-            ax.plot(0, 0, marker="x", color="white", markeredgewidth=2, linestyle="none", label="here")
-            figure.colorbar(filled, ax=ax, label=label, format="%.3g")
+            ax.plot(0, 0, "X", color="white", markeredgecolor="black", markersize=9, label="here")
+            figure.colorbar(filled, ax=ax, label=label, format="%.4g")
             ax.set(xlabel=self.names[0], ylabel=self.names[1], aspect="equal")
+            ax.locator_params(nbins=5)
         ax.legend()
         return figure
 
