@@ -11,6 +11,8 @@ from unittest import mock
 import numpy as np
 import pytest
 
+from tests.optim.distributed.launch import Job
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
@@ -408,3 +410,16 @@ def test_small_batches_end_in_flatter_minima_and_read_unseen_digits_alike(tmp_pa
     assert small[0] < large[0] / 30
     assert small[1] < 0.8 * large[1]
     assert abs(small[3] - large[3]) < 1
+
+
+@pytest.mark.slow
+def test_digits_are_learned_on_several_processes_as_on_one(tmp_path):
+    copy = tmp_path / "distributed_digits.py"
+    copy.write_text((EXAMPLES / copy.name).read_text().replace("EPOCHS = 6", "EPOCHS = 3"))
+    for n, options in ((2, ("--checkpoint", tmp_path / "run.npz")), (1, ())):
+        status, text = Job(n, copy, *options).finish(timeout=300)
+        assert status == 0, text
+        assert float(re.search(r"test accuracy (\S+)%", text)[1]) > 95
+        assert float(re.search(r"largest difference of a loss (\S+),", text)[1]) < 1e-4
+    assert (tmp_path / "run.npz").exists()
+    assert (tmp_path / "output" / "distributed_digits.png").exists()

@@ -1,4 +1,4 @@
-"""What averaging gradients over two processes costs, beside MPI's bare all-reduce of the same bytes.
+"""What averaging gradients over processes costs, beside MPI's bare all-reduce of the same bytes; its latency, bandwidth.
 
     python tests/benchmarks/communication.py [--ranks N] [--rounds N]
 
@@ -88,6 +88,25 @@ def measure(comm: distributed.MPI, rounds: int) -> None:
             print("|", " | ".join(row), "|")
 
 
+def line_of(comm: distributed.MPI, rounds: int) -> None:
+    """Print the two numbers that the time of a transfer is made of: time = latency + bytes / bandwidth. On rank 0."""
+    here = {}
+    for size in (1, 20_000_000):
+        array, times = np.zeros(size, np.float32), []
+        for _ in range(rounds + 1):
+            comm.barrier()
+            start = time.perf_counter()
+            comm.all_reduce(array)
+            times.append(time.perf_counter() - start)
+        here[array.nbytes] = median(times[1:])
+    (_, short), (nbytes, long) = here.items()
+    ring = 2 * (comm.size - 1) / comm.size  # the share of the bytes that each rank sends
+    if comm.rank == 0:
+        print(
+            f"all-reduce of 4 bytes {1e6 * short:.1f} µs, of 80 MB {ring * nbytes / (long - short) / 1e9:.1f} GB/s per rank"
+        )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--ranks", type=int, default=2)
@@ -96,6 +115,7 @@ def main() -> int:
     comm = distributed.world()
     if isinstance(comm, distributed.MPI):
         measure(comm, settings.rounds)
+        line_of(comm, settings.rounds)
         return 0
     status, output = Job(settings.ranks, __file__, "--rounds", settings.rounds).finish(timeout=600)
     print(output, end="")
