@@ -60,10 +60,7 @@ def learn(comm, checkpoint=None, recover=False):
 
     def tell(history):
         if parallel.comm.rank == 0:
-            print(
-                f"epoch {len(history.epoch_end):2}, {parallel.comm.size} process{'es'[: 2 * (parallel.comm.size > 1)]}: {history.last()}",
-                flush=True,
-            )
+            print(f"epoch {len(history.epoch_end)}, ranks: {parallel.comm.size}, {history.last()}", flush=True)
             if checkpoint is not None:
                 save_checkpoint(checkpoint, **parts)
 
