@@ -48,6 +48,8 @@ class SharedLoss(Tensor):
         self.parallel = parallel
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        if gradient is not None or create_graph:
+            raise TypeError("DataParallel: a loss of all ranks has gradients of the first order, of the loss itself")
         self.data = self.parallel.average(self, partial(super().backward, retain_graph=retain_graph))
 
 
@@ -140,6 +142,10 @@ class DataParallel(Wrapper):
         """All that has to be the same on every rank: parameters and buffers, by name."""
         return {name: t.data for name, t in (*self.model.named_parameters(), *self.model.named_buffers())}
 
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Not here: which gradients travel together was decided when this was made."""
+        raise TypeError("DataParallel: add parameter groups to the optimizer before it is made parallel")
+
     # -------------------------------------------------------------------------------------------------- the batch
 
     def shard(self, *batch: Any) -> Any:
@@ -178,7 +184,7 @@ class DataParallel(Wrapper):
     def apply(self) -> None:
         """As the base's."""
         self.base.apply()
-        self.surely(self.settle)
+        self.settle()
 
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """As the base's, with the mean over all ranks of the losses and of their gradients.
@@ -188,13 +194,17 @@ class DataParallel(Wrapper):
         """
         if isinstance(closure, Tensor) or (closure is None and self.needs_closure):
             return self.base.step(closure)  # which refuses it
+        if closure is None and self.recover:
+            raise TypeError("DataParallel.step: recover=True wants a closure, to take a gradient again")
         if type(self.innermost).step is not Optimizer.step and closure is not None:
             loss = self.base.step(self.shared(closure))
             self.settle()
             return loss
-        loss = None if closure is None else self.gradients(closure)
+        loss = None
         if closure is None:
-            self.surely(self.average_now)
+            self.average_now()
+        else:
+            loss = self.gradients(closure)
         self.apply()
         return loss
 
@@ -204,14 +214,16 @@ class DataParallel(Wrapper):
         For batches that do not fit: of k parts, ``accumulate`` the loss divided by k of all but the last, and ``step``
         with that of the last. Returns this rank's loss.
 
-        Raises TypeError around a method that takes gradients elsewhere than at the parameters (SAM, NAG, L-BFGS).
+        Raises TypeError around a method that takes gradients elsewhere than at the parameters (SAM, NAG, L-BFGS), and
+        with `recover`: what a process has kept dies with it.
         """
+        if self.recover:
+            raise TypeError("DataParallel.accumulate: recover=True cannot bring back what a lost process had kept")
         if self.needs_closure:
             raise TypeError(
                 f"DataParallel.accumulate: {self.innermost._name} takes gradients of one loss several times"
             )
-        with self.together():
-            loss = self.base.gradients(closure)
+        loss = self.base.gradients(self.of_part(closure))
         for p in self.parameters():
             if p.grad is not None:
                 g, kept = self.share * p.grad.data, self.buckets.kept
@@ -224,20 +236,27 @@ class DataParallel(Wrapper):
         """The closure, with a loss that is everybody's."""
 
         def everybodys() -> Any:
-            if not self.share:
-                like = next(self.parameters())
-                return SharedLoss(mg.zeros((), like.dtype, requires_grad=True, device=like.device), self)
-            with self.together():
-                loss = closure()
+            loss = self.of_part(closure)()
             return SharedLoss(loss, self) if isinstance(loss, Tensor) else loss
 
         return everybodys
 
+    def of_part(self, closure: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        """The closure, with everybody's statistics; without any examples a loss of 0 instead."""
+
+        def of_mine() -> Tensor:
+            if not self.share:
+                like = next(self.parameters())
+                return mg.zeros((), like.dtype, requires_grad=True, device=like.device)
+            with self.together():
+                return closure()
+
+        return of_mine
+
     def average(self, loss: Tensor, backward: Callable[..., None]) -> Any:
         """Run the backward of this rank's loss, and average gradients meanwhile. The mean of all losses, an array."""
         self.buckets.open()
-        if self.share:
-            backward(np.full_like(loss.data, self.share))
+        backward(np.full_like(loss.data, self.share))
         return np.full_like(loss.data, self.summed(loss.item()))
 
     def average_now(self) -> None:
@@ -271,11 +290,16 @@ class DataParallel(Wrapper):
     def settle(self) -> None:
         """Average running statistics that each rank has of its own part; of what is counted, take the most."""
         same = {id(b) for m in self.synchronised() for b in m.buffers()}
-        for b in self.model.buffers():
-            if id(b) not in same:
-                self.comm.all_reduce(b.data, "sum" if b.dtype.kind == "f" else "max")
-                if b.dtype.kind == "f":
-                    b.data /= self.comm.size
+        buffers = [b for b in self.model.buffers() if id(b) not in same]
+
+        def settled() -> list[Any]:
+            arrays = [b.data.copy() for b in buffers]
+            for array in arrays:
+                self.comm.all_reduce(array, "sum" if array.dtype.kind == "f" else "max")
+            return [array / self.comm.size if array.dtype.kind == "f" else array for array in arrays]
+
+        for b, array in zip(buffers, self.surely(settled)):
+            b.data[...] = array
 
     def check_drift(self) -> None:
         """Raise RuntimeError unless every parameter and buffer is the same on all ranks, to the bit. All call it."""

@@ -1,12 +1,14 @@
 """A training run that may be killed: it writes a checkpoint now and then, and goes on from the last that it finds.
 
-    mpiexec -n 3 python -m mpi4py -m tests.optim.distributed.long_run FOLDER STEPS [recover]
+    mpiexec -n 3 python -m mpi4py -m tests.optim.distributed.long_run FOLDER STEPS PAUSE [recover]
 
-It says when each rank is up, and each step that rank 0 has done.
+It says when each rank is up, and each step that rank 0 has done. After a step it pauses so many seconds, so that there
+is time to kill it.
 """
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ def weights(model):
     return np.concatenate([p.data for p in model.parameters()], axis=None)
 
 
-def main(folder, steps, recover=""):
+def main(folder, steps, pause, recover=""):
     """Train for so many steps in all."""
     comm, count = distributed.world(), Counter()
     model, optimizer, loader = setting()
@@ -69,6 +71,7 @@ def main(folder, steps, recover=""):
                 if count.steps % EVERY == 0:
                     save_checkpoint(checkpoint, **parts)
                 print(f"step {count.steps} of {optimizer.comm.size}", flush=True)
+            time.sleep(float(pause))
             if count.steps == int(steps):
                 break
     if optimizer.comm.rank == 0:

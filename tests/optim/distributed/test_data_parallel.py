@@ -146,6 +146,13 @@ def other_ways(comm):
     seen["accumulated"] = weights(model)
 
     model, optimizer = start()
+    a, b = optimizer.shard(x[:1], y[:1])  # the second of two ranks has nothing of it
+    optimizer.accumulate(lambda: 0.5 * loss_of(model, a, b))
+    a, b = optimizer.shard(x[1:4], y[1:4])
+    optimizer.step(lambda: 0.5 * loss_of(model, a, b))
+    seen["accumulated by one rank"] = weights(model)
+
+    model, optimizer = start()
     head = model[2]
     a, b = optimizer.shard(x, y)
     optimizer.step(lambda: model[0](a).sum(axis=1).mean())  # the last layer has no part in it
@@ -347,6 +354,12 @@ def test_what_cannot_be_made_parallel_is_refused(call, error, words):
         (lambda opt, m: opt.step(lambda: m(x1)), ValueError, "wanted a loss: one element"),
         (lambda opt, m: opt.step(lambda: m(x1).sum().backward()), RuntimeError, "the closure called backward itself"),
         (lambda opt, m: opt.step(lambda: None), TypeError, "the closure returned NoneType"),
+        (lambda opt, m: opt.add_param_group({"params": []}), TypeError, "before it is made parallel"),
+        (
+            lambda opt, m: opt.shared(lambda: m(x1).sum())().backward(create_graph=True),
+            TypeError,
+            "gradients of the first order",
+        ),
     ],
 )
 def test_bad_steps_are_refused_and_change_nothing(call, error, words):
@@ -367,6 +380,21 @@ def test_accumulation_is_refused_where_one_loss_is_evaluated_several_times(name)
         optimizer.accumulate(lambda: model(x1).sum())
     with pytest.raises(TypeError, match="closure"):
         optimizer.step()
+
+
+class Recoverable(Serial):
+    """A world of one that would survive."""
+
+    survives = True
+
+
+def test_what_cannot_be_done_again_is_refused_with_recover():
+    model = perceptron()
+    optimizer = DataParallel(model, METHODS["SGD"](model.parameters()), Recoverable(), recover=True)
+    with pytest.raises(TypeError, match="recover=True wants a closure"):
+        optimizer.step()
+    with pytest.raises(TypeError, match="recover=True cannot bring back"):
+        optimizer.accumulate(lambda: model(x1).sum())
 
 
 class Pretended(Serial):

@@ -41,8 +41,8 @@ def uninterrupted():
 class Watched(Job):
     """A long run that is looked at while it runs."""
 
-    def __init__(self, folder, n, *more, options=()):
-        super().__init__(n, *PROGRAM, folder, STEPS, *more, options=options)
+    def __init__(self, folder, n, pause, *more, options=()):
+        super().__init__(n, *PROGRAM, folder, STEPS, pause, *more, options=options)
         self.ranks, self.begun, self.said = [], 0, []
 
     def until(self, step):
@@ -59,7 +59,7 @@ class Watched(Job):
 
 def kill(folder, n, rng):
     """Start a run, kill one of its ranks at a random moment, and see that all of it ends. The last step it had done."""
-    job = Watched(folder, n)
+    job = Watched(folder, n, 0.01)
     try:
         checkpoint = folder / "run.npz"
         begun = mg.load(checkpoint)["parts"]["count"]["steps"] if checkpoint.exists() else 0
@@ -88,7 +88,7 @@ def killed_and_restarted(folder, kills, seed):
             assert done <= EVERY
         if done >= STEPS - 15:
             (folder / "run.npz").unlink()  # begin again, there is little left to kill
-    status, output = Job(int(rng.integers(2, 5)), *PROGRAM, folder, STEPS).finish()
+    status, output = Job(int(rng.integers(2, 5)), *PROGRAM, folder, STEPS, 0).finish()
     assert status == 0, output
     wanted = uninterrupted()[-1]
     assert abs(mg.load(folder / "end.npz") - wanted).max() < 1e-12 * abs(wanted).max()
@@ -135,7 +135,7 @@ def survivable():
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_mpi_can_the_others_go_on_without_the_dead(tmp_path, victim):
     n = 3
-    job = Watched(tmp_path, n, "recover", options=("--with-ft", "ulfm"))
+    job = Watched(tmp_path, n, 0.05, "recover", options=("--with-ft", "ulfm"))
     try:
         assert job.until(20), "".join(job.said)
         os.kill(sorted(job.ranks)[victim], signal.SIGKILL)
