@@ -200,9 +200,35 @@ def assert_close(found, wanted):
         np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
 
 
-def test_alone_accumulated_parts_make_the_step_of_the_whole():
-    whole, parts = one()["backward, then step"], one()["accumulated"]
-    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+def plainly(x, y, steps=1):
+    """The perceptron after steps of the plain optimizer with the whole batch, and its last loss."""
+    model = perceptron()
+    optimizer = METHODS["momentum"](model.parameters())
+    for _ in range(steps):
+        loss = optimizer.step(lambda: F.cross_entropy(model(x), y))
+    return np.concatenate([p.data for p in model.parameters()], axis=None), loss.item()
+
+
+def test_accumulated_parts_make_the_step_and_the_loss_of_the_whole_once():
+    rng = np.random.default_rng(2)
+    x, y = mg.tensor(rng.standard_normal((10, 5))), mg.tensor(rng.integers(0, 3, 10))
+    model = perceptron()
+    optimizer = DataParallel(model, METHODS["momentum"](model.parameters()), Serial())
+    optimizer.accumulate(lambda: 0.4 * F.cross_entropy(model(x[:4]), y[:4]))
+    loss = optimizer.step(lambda: 0.6 * F.cross_entropy(model(x[4:]), y[4:]))
+    weights, wanted = plainly(x, y)
+    np.testing.assert_allclose(np.concatenate([p.data for p in model.parameters()], axis=None), weights, rtol=1e-12)
+    np.testing.assert_allclose(loss.item(), wanted, rtol=1e-12)
+    loss = optimizer.step(lambda: F.cross_entropy(model(x), y))  # in which nothing of it is left
+    weights, wanted = plainly(x, y, steps=2)
+    np.testing.assert_allclose(np.concatenate([p.data for p in model.parameters()], axis=None), weights, rtol=1e-12)
+    np.testing.assert_allclose(loss.item(), wanted, rtol=1e-12)
+
+
+def test_a_parameter_that_no_rank_needs_has_no_gradient_and_stays():
+    without, weights, _ = one()["unused"]
+    assert without
+    np.testing.assert_array_equal(weights, np.concatenate([p.data for p in perceptron()[2].parameters()], axis=None))
 
 
 # ------------------------------------------------------------------------------------------------ batch norm, drift
