@@ -9,5 +9,8 @@ other is there.
 from .communicator import Communicator, RankLost, Request, Serial
 from .data_parallel import DataParallel
 from .mpi import MPI, world
+from .parameter_server import ParameterServer, Push, Worker
 
-__all__ = ["MPI", "Communicator", "DataParallel", "RankLost", "Request", "Serial", "world"]
+__all__ = [
+    "MPI", "Communicator", "DataParallel", "ParameterServer", "Push", "RankLost", "Request", "Serial", "Worker", "world",
+]  # fmt: skip

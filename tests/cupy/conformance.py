@@ -46,6 +46,8 @@ HOST = {
     ("minigrad/ops/elementwise.py", "np.vectorize"):         "erf without SciPy, on the CPU",
     ("minigrad/tensor.py", "np.array"):                      "what a user gives; and what a user asks to be NumPy's",
     ("minigrad/tensor.py", "np.array2string"):               "repr",
+    ("optim/distributed/serving.py", "np.array"):            "headers: a few integers",
+    ("optim/distributed/parameter_server.py", "np.array"):   "integers that were written down",
     ("minigrad/functional/losses.py", "np.asarray"):         "a list of classes",
     ("minigrad/nn/utils.py", "np.zeros"):                    "the norm of no gradients at all",
     ("optim/distributed/buckets.py", "np.array"):            "losses and flags",
