@@ -12,5 +12,6 @@ from .mpi import MPI, world
 from .parameter_server import ParameterServer, Push, Worker
 
 __all__ = [
-    "MPI", "Communicator", "DataParallel", "ParameterServer", "Push", "RankLost", "Request", "Serial", "Worker", "world",
+    "MPI", "Communicator", "DataParallel", "ParameterServer", "Push", "RankLost", "Request", "Serial", "Worker",
+    "world",
 ]  # fmt: skip
