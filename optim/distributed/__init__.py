@@ -10,8 +10,9 @@ from .communicator import Communicator, RankLost, Request, Serial
 from .data_parallel import DataParallel
 from .mpi import MPI, world
 from .parameter_server import ParameterServer, Push, Worker
+from .start import mpiexec, start
 
 __all__ = [
     "MPI", "Communicator", "DataParallel", "ParameterServer", "Push", "RankLost", "Request", "Serial", "Worker",
-    "world",
+    "mpiexec", "start", "world",
 ]  # fmt: skip

@@ -210,7 +210,7 @@ class ParameterServer:
         return [Push(*row) for row in rows.tolist()]
 
     def draw(self, ax: Any = None) -> Any:
-        """A picture of how stale the pushes of the last `run` were, stacked by worker; a line where the bound is.
+        """A picture of how stale the pushes of the last `run` were, worker by worker; a line where the bound is.
 
         Parameters
         ----------
@@ -225,19 +225,20 @@ class ParameterServer:
 
         if ax is None:
             ax = new_figure("ParameterServer.draw", figsize=(6, 3.5)).subplots()
-        stale = [[push.staleness for push in self.pushes if push.worker == worker] for worker in self.workers]
+        stale = [[push.staleness for push in self.pushes if push.worker == rank] for rank in self.workers]
         most = max([1, self.bound or 0, *self.staleness])
-        width = -(-(most + 1) // 40)  # so that there are 40 bars at most
+        width = -(-(most + 1) // 20)  # so that there are 20 groups of bars at most
         ax.hist(
             stale,
             [edge - 0.5 for edge in range(0, most + 1 + width, width)],
-            stacked=True,
-            label=[f"worker {rank}" for rank in self.workers],
+            weights=[[100 / len(values) for _ in values] for values in stale],
+            label=[f"worker {rank}: {len(values)} pushes" for rank, values in zip(self.workers, stale)],
             color=[COLOURS[k % len(COLOURS)] for k in range(len(stale))],
         )
         if self.bound is not None:
             ax.axvline(self.bound + 0.5, color="black", linestyle="--", label=f"bound: {self.bound}")
-        ax.set(xlabel="staleness of a push, in versions", ylabel="pushes")
+        ax.locator_params(axis="x", integer=True)
+        ax.set(xlabel="staleness of a push, in versions", ylabel="% of the worker's pushes")
         ax.legend()
         return ax
 

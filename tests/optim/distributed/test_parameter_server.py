@@ -306,6 +306,28 @@ def test_an_exception_in_the_work_ends_all():
         launch(3, failing)
 
 
+def test_where_there_is_no_mpiexec_start_says_what_brings_one(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert distributed.mpiexec() is None
+    with pytest.raises(RuntimeError, match=r"there is no program mpiexec; .*minigrad-course\[mpi\]"):
+        distributed.start(2, "-c", "pass")
+
+
+def test_a_program_is_started_on_several_processes_and_its_status_comes_back(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import pathlib, sys\n"
+        "from optim import distributed\n"
+        "comm = distributed.world()\n"
+        "pathlib.Path(__file__).with_name(str(comm.rank)).touch()\n"
+        "comm.barrier()\n"
+        "sys.exit(3 * comm.rank)\n"
+    )
+    assert distributed.start(2, program) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "program.py"]
+
+
 # ------------------------------------------------------------------------------------------------- one process alone
 
 
@@ -385,23 +407,18 @@ def test_a_worker_is_an_optimizer_that_wants_a_closure():
         run(lambda worker, model: worker.step(lambda: model(mg.ones((1, 1))).sum().backward()))
 
 
-def test_the_picture_shows_every_push_and_the_bound():
-    model = nn.Linear(1, 1)
-    server = ParameterServer(model, METHODS["SGD"][0], Serial(), synchronous=False, max_staleness=1)
+def test_the_picture_shows_how_stale_each_workers_pushes_were_and_the_bound():
+    server = ParameterServer(nn.Linear(1, 1), METHODS["SGD"][0], Serial(), synchronous=False, max_staleness=1)
     server.workers = [1, 2, 3]
-    server.pushes = [Push(0, 1, k, k % 3) for k in range(30)] + [Push(0, 2, k, 6) for k in range(5)]
+    server.pushes = [Push(0, 1, k, k % 4) for k in range(20)] + [Push(0, 2, k, 6) for k in range(5)]
     axes = server.draw()
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["worker 1: 20 pushes", "worker 2: 5 pushes", "worker 3: 0 pushes", "bound: 6"]
     assert axes.get_xlabel() == "staleness of a push, in versions"
-    counts = np.zeros(7)
-    for bar in axes.patches:
-        counts[round(bar.get_x() + bar.get_width() / 2)] += bar.get_height()
-    np.testing.assert_array_equal(counts, [10, 10, 10, 0, 0, 0, 5])
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        *(f"worker {k}" for k in (1, 2, 3)),
-        "bound: 6",
-    ]
+    heights = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    np.testing.assert_allclose(heights, [[25] * 4 + [0] * 3, [0] * 6 + [100], [0] * 7])
     server.pushes.append(Push(0, 3, 1, 200))
-    assert len(server.draw().containers[0]) == 34  # 201 values, six to a bar
+    assert len(server.draw().containers[0]) == 19  # 201 values, eleven to a group
 
 
 def make_sgd(params):
