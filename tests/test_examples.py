@@ -423,3 +423,32 @@ def test_digits_are_learned_on_several_processes_as_on_one(tmp_path):
         assert float(re.search(r"largest difference of a loss (\S+),", text)[1]) < 1e-4
     assert (tmp_path / "run.npz").exists()
     assert (tmp_path / "output" / "distributed_digits.png").exists()
+
+
+WAY = re.compile(
+    r"  (\w.*?) +(\d+) pushes in .* s; staleness (\S+) on average, at most (\d+)(?: of (\d+))?; loss (\S+)"
+)
+
+
+@pytest.mark.slow
+def test_gradients_are_as_old_as_the_way_of_serving_allows(tmp_path):
+    source = (EXAMPLES / "parameter_server.py").read_text()
+    copy = tmp_path / "parameter_server.py"
+    copy.write_text(re.sub(r"^PUSHES, ", "PUSHES, BATCH, LR = 90, 32, 0.15  # ", source, count=1, flags=re.MULTILINE))
+    status, text = Job(4, copy, cwd=tmp_path).finish()
+    assert status == 0, text
+    ways = WAY.findall(text)
+    assert [way[0] for way in ways] == 2 * ["synchronous", "asynchronous, s = 4", "asynchronous"]
+    for name, pushes, average, most, bound, loss in ways:
+        assert 90 <= int(pushes) <= 93 + 2
+        assert float(average) <= int(most) <= int(bound or 95)
+        assert bound == {"synchronous": "0", "asynchronous, s = 4": "18", "asynchronous": ""}[name]
+        assert float(loss) < 1.5  # from 2.3
+    assert int(ways[2][3]) > 2  # of the slow worker, who is one of three
+    assert (tmp_path / "output" / "parameter_server.png").exists()
+
+
+def test_alone_nobody_is_late(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("optim.distributed.mpiexec", lambda: None)
+    run("parameter_server.py", tmp_path, **{"PUSHES, BATCH, LR": "30, 32, 0.15"})
+    assert {way[3] for way in WAY.findall(capsys.readouterr().out)} == {"0"}

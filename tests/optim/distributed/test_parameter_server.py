@@ -13,6 +13,7 @@ from minigrad.functional import cross_entropy
 from optim import distributed
 from optim.distributed import ParameterServer, Push, Serial
 from optim.distributed.parameter_server import dealt
+from optim.distributed.serving import Mailbox
 from tests.optim.distributed.launch import launch
 
 # Float64, and relative to the largest parameter on the path. Adam divides by a root, which is less exact near 0.
@@ -337,6 +338,21 @@ def test_alone_it_is_the_optimizer_bit_for_bit(method, settings):
     server, path = served(Serial(), "CNN", method, **settings)
     np.testing.assert_array_equal(path[:-1], alone("CNN", method)[1][1:])  # it steps before the path is written down
     assert server.pushes == [Push(0, 0, clock, 0) for clock in range(1, 21)]
+
+
+def test_a_step_sends_the_parameters_the_gradients_and_headers_of_a_few_integers(monkeypatch):
+    sent, post = [], Mailbox.start_send
+
+    def start_send(self, array, to, tag=0):
+        sent.append(array.nbytes)
+        return post(self, array, to, tag)
+
+    monkeypatch.setattr(Mailbox, "start_send", start_send)
+    model = network("MLP", 0)  # four parameters, of 36 · 8 + 8 + 8 · 3 + 3 elements
+    x, y = next(batches())
+    ParameterServer(model, make_sgd, Serial()).run(lambda worker: worker.step(lambda: cross_entropy(model(x), y)))
+    header, values = 8 * (3 + 4), 8 * 323
+    assert sent == [header, 8, values, header, values, header]
 
 
 def test_a_wrapper_steps_on_the_server():
