@@ -7,6 +7,7 @@ Public: `matmul`, `linear`, `einsum`, `tensordot`, `dot`, `inner`, `outer`, `kro
 
 from __future__ import annotations
 
+import math
 from string import ascii_letters
 from typing import Any
 
@@ -36,24 +37,26 @@ def _matmul_y(g: Any, x: Any, y_shape: tuple[int, ...]) -> Any:
     return z[..., 0] if len(y_shape) == 1 else z
 
 
+def rows(x: Any) -> Any:
+    """The vectors along the last axis, as the rows of a matrix."""
+    return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def times(x: Any, y: Any) -> Any:
+    """x @ y for a matrix y, as one product of matrices. Of small ones `dot` takes half the time that @ does."""
+    z = rows(x).dot(y)
+    return z if x.ndim == 2 else z.reshape((*x.shape[:-1], y.shape[-1]))
+
+
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """x Wᵀ + b: ``(..., in), (out, in), (out,) -> (..., out)``. One op for two, the most used pair of all."""
-    z = (
-        (x.reshape(-1, x.shape[-1]) @ weight.T).reshape((*x.shape[:-1], weight.shape[0]))
-        if x.ndim > 2
-        else x @ weight.T
-    )
+    z = times(x, weight.T)
     if bias is None:
         return z
     if bias.dtype != z.dtype:
         return z + bias
     z += bias
     return z
-
-
-def _linear_weight(g: Any, x: Any, weight_shape: tuple[int, int]) -> Any:
-    rows, columns = weight_shape
-    return g.reshape(-1, rows).swapaxes(0, 1) @ x.reshape(-1, columns)
 
 
 def letters(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
@@ -97,7 +100,9 @@ def _einsum_x(g: Any, xs: Any, xs_shape: Any, i: int, subscripts: str) -> Any:
 
 # fmt: off
 matmul    = op(np.matmul, x=_matmul_x, y=_matmul_y)
-linear    = op(_linear,   x=lambda g, weight: g @ weight, weight=_linear_weight, bias=lambda g: g)
+linear    = op(_linear,   x=lambda g, weight: times(g, weight),
+                          weight=lambda g, x: rows(g).T.dot(rows(x)),
+                          bias=lambda g: g)
 contract  = op(_einsum,   xs=_einsum_x)
 # fmt: on
 
