@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -108,10 +109,10 @@ class Tensor:
 
     # ------------------------------------------------------------------------------------------------ what it is
 
-    shape = property(lambda self: self.data.shape, doc="Lengths of the axes.")
-    ndim = property(lambda self: self.data.ndim, doc="Number of axes.")
-    size = property(lambda self: self.data.size, doc="Number of elements.")
-    dtype = property(lambda self: self.data.dtype, doc="Type of the elements.")
+    shape = property(attrgetter("data.shape"), doc="Lengths of the axes.")
+    ndim = property(attrgetter("data.ndim"), doc="Number of axes.")
+    size = property(attrgetter("data.size"), doc="Number of elements.")
+    dtype = property(attrgetter("data.dtype"), doc="Type of the elements.")
     device = property(lambda self: backend.device_of(self.data), doc="Where the data lie: 'cpu', 'cuda:0'.")
 
     @property
@@ -139,8 +140,9 @@ class Tensor:
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        fits = isinstance(value, Tensor) and (value.shape, value.dtype) == (self.shape, self.dtype)
-        if value is not None and not fits:
+        if value is not None and not (
+            isinstance(value, Tensor) and value.shape == self.shape and value.dtype == self.dtype
+        ):
             raise TypeError(f"grad: wanted None or a Tensor of {self.dtype}{list(self.shape)}, got {value!r}")
         self._grad = value
 

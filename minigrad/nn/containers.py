@@ -39,8 +39,9 @@ class Sequential(Module):
         return chosen if isinstance(chosen, Module) else Sequential(*chosen)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
-            x = module(x)
+        for module in vars(self).values():  # as in `__iter__`, spelt out: its generator costs a microsecond
+            if isinstance(module, Module):
+                x = module(x)
         return x
 
 

@@ -35,12 +35,13 @@ def check_input(layer: str, x: Any, weight: Tensor, features: int | None = None)
 
     scikit-learn's arrays are float64: computing on in silence would make everything that follows float64.
     """
-    if not hasattr(x, "dtype"):
+    dtype = getattr(x, "dtype", None)
+    if dtype is None:
         raise TypeError(f"{layer}: the input is {type(x).__name__}, wanted a Tensor: mg.tensor(x)")
-    if x.dtype != weight.dtype:
-        other = f", or module.to(np.{x.dtype}) for a network in {x.dtype}" if x.dtype.kind == "f" else ""
+    if dtype != weight.dtype:
+        other = f", or module.to(np.{dtype}) for a network in {dtype}" if dtype.kind == "f" else ""
         raise TypeError(
-            f"{layer}: the input is {x.dtype}, the weight {weight.dtype}; use x.astype(np.{weight.dtype}){other}"
+            f"{layer}: the input is {dtype}, the weight {weight.dtype}; use x.astype(np.{weight.dtype}){other}"
         )
-    if features is not None and (x.ndim == 0 or x.shape[-1] != features):
+    if features is not None and x.shape[-1:] != (features,):
         raise ValueError(f"{layer}: wanted an input of shape (..., {features}), got {x.shape}")
