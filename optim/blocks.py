@@ -61,7 +61,7 @@ class Plan:
                         f"{optimizer._name}: a parameter is {p.dtype}{list(p.shape)} now, but its {name} is "
                         f"{state[name].dtype}{list(state[name].shape)}; make the optimizer after changing the model"
                     )
-            if optimizer.elementwise and p.size <= SMALL:
+            if optimizer.elementwise and p.size <= SMALL and p.data.flags.c_contiguous:
                 # Only those of one dtype, device and count of steps can share a call; and a pack is full at one block.
                 key = (p.dtype, p.device, state["t"])
                 packs.setdefault((*key, filled[key] // block_of(p)), []).append(p)
@@ -80,7 +80,7 @@ class Plan:
             names == self.names
             and len(ready) == len(self.ready)
             and all(map(operator.is_, ready, self.ready))
-            and all(p.data is array for p, array in zip(ready, self.arrays))
+            and all(map(operator.is_, [p.data for p in ready], self.arrays))
         )
 
 
@@ -114,8 +114,8 @@ class Together:
 
     def __init__(self, params: list[Tensor], states: list[dict[str, Any]], names: list[str | None], room: Any) -> None:
         self.params, self.state = params, states[0]
-        self.arrays = [p.data for p in params]
-        self.p, self.views = room, self.share(room)
+        self.arrays = [p.data.reshape(-1) for p in params]  # views, as all are below: of flat arrays a copy costs less
+        self.p, self.views = room, [view.reshape(-1) for view in self.share(room)]
         self.states: list[Any] = [None] * len(names)
         for k, name in enumerate(names):
             if name is not None:
@@ -130,8 +130,8 @@ class Together:
 
     def run(self, kernel: Callable[..., None]) -> None:
         """Call the kernel once, on copies of all parameters, and write them back."""
-        np.concatenate(self.arrays, axis=None, out=self.p)
-        g = np.concatenate([p.grad.data for p in self.params], axis=None)  # type: ignore[union-attr]
+        np.concatenate(self.arrays, out=self.p)
+        g = np.concatenate([p.grad.data.ravel() for p in self.params])  # type: ignore[union-attr]
         kernel(self.p, g, *self.states)
         for array, new in zip(self.arrays, self.views):
             array[...] = new

@@ -194,7 +194,7 @@ class Optimizer:
 
     def parameters(self) -> Iterator[Tensor]:
         """All parameters, group after group."""
-        return itertools.chain.from_iterable(group["params"] for group in self.param_groups)
+        return itertools.chain.from_iterable([group.data["params"] for group in self.param_groups])
 
     # -------------------------------------------------------------------------------------------------- a step
 
@@ -229,9 +229,9 @@ class Optimizer:
     def apply(self) -> None:
         """The second half of a step: update every parameter that has a gradient, by the gradient that it has."""
         for k, group in enumerate(self.param_groups):
-            settings = {name: group.data[name] for name in self.defaults}
+            settings = {**group.data}
+            ready = [p for p in settings.pop("params") if p.grad is not None]
             names = [name if settings.get(self.optional.get(name, ""), True) else None for name in self.state_names]
-            ready = [p for p in group.data["params"] if p.grad is not None]
             plan = self._plans.get(k)
             if plan is None or not plan.fits(ready, names):
                 start = {name: settings[setting] for name, setting in self.initial.items()}
