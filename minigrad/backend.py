@@ -19,6 +19,7 @@ import numpy as np
 
 # A world's array type. Everything that is not one of these, and is not a Tensor, is a constant.
 ARRAY_TYPES: tuple[type, ...] = (np.ndarray,)
+NUMBERS = (np.generic, float, int)
 
 _default_dtype = np.dtype(np.float32)
 _generator: np.random.Generator | None = None  # made when first asked for: loading numpy.random takes 10 ms
@@ -44,7 +45,7 @@ def is_array(x: Any) -> bool:
 
 def as_array(x: Any) -> Any:
     """A number, Python's or NumPy's, as a 0-d array; everything else unchanged."""
-    return np.asarray(x) if isinstance(x, (np.generic, float, int)) else x
+    return np.asarray(x) if isinstance(x, NUMBERS) else x
 
 
 # ------------------------------------------------------------------------------------------------------------- devices

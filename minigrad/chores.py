@@ -54,9 +54,9 @@ def fit(grad: Any, node: Node, parent: Node, create_graph: bool) -> Any:
         grad = Tensor(as_array(grad))
     grad = as_array(grad)
     if grad.shape != parent.shape:
-        shape, added = grad.shape, grad.ndim - len(parent.shape)
-        if added > 0:
-            grad = as_array(grad.sum(axis=tuple(range(added))))
+        shape = grad.shape
+        while grad.ndim > len(parent.shape):
+            grad = as_array(grad.sum(axis=0))
         if grad.shape != parent.shape:
             stretched = [k for k, n in enumerate(parent.shape[: grad.ndim]) if n == 1]
             grad = as_array(grad.sum(axis=tuple(stretched), keepdims=True))
@@ -139,8 +139,10 @@ def complete(leaf: Any, total: Any, g: Any, values: list[Any], given: set[int]) 
     if tensor._grad is not None:
         tensor._grad = tensor._grad + total
     else:
-        taken = id(total) in given or id(total) in map(id, values) or (total is g and leaf.accumulated_hooks)
-        if taken or not is_array(total) or total.base is not None:
+        taken = id(total) in given or (total is g and leaf.accumulated_hooks)
+        for value in values:  # a third of what `any` takes
+            taken = taken or value is total
+        if taken or isinstance(total, Tensor) or total.base is not None:
             total = total.copy()
         given.add(id(total))
         tensor._grad = total if isinstance(total, Tensor) else Tensor(total)
@@ -156,7 +158,8 @@ def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[No
     if gradient is None:
         if output.size != 1:
             raise RuntimeError(f"{name}: the output has shape {output.shape}, not one element: give its gradient too")
-        seed = np.ones_like(output.data)
+        seed = np.empty_like(output.data)
+        seed.fill(1)
         return output.node, Tensor(seed) if create_graph else seed
     if not isinstance(gradient, Tensor):
         gradient = Tensor(as_array(operand(gradient, output.node.row)))
