@@ -1,13 +1,14 @@
-"""What a setting may be, and what a saved state must be: every refusal names the culprit, before anything has changed.
+"""What a setting may be, what a saved state must be, what memory has room for: refusals, before anything has changed.
 
 Public: `Rule` and what makes one (`at_least`, `integer`, `below_one`, `one_of`, `every`, `finite`), `require`, `plain`;
-`check_keys`, `as_count`, `as_saved`.
+`check_keys`, `as_count`, `as_saved`; `require_room`.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Callable, Sequence, Set
 from typing import Any
 
@@ -101,3 +102,24 @@ def as_saved(where: str, value: Any, p: Tensor) -> Any:
     if array.shape != p.shape:
         raise ValueError(f"{where} has shape {array.shape}; its parameter has {p.shape}")
     return array
+
+
+# ------------------------------------------------------------------------------------------------- what would not fit
+
+
+def require_room(name: str, n: int, dtype: Any, instead: str) -> None:
+    """Raise MemoryError where an n × n matrix, and the copy that working with it takes, would not fit."""
+    wanted, there = 2 * n * n * np.dtype(dtype).itemsize, memory_of_machine()
+    if wanted > there:
+        raise MemoryError(
+            f"{name}: of n = {n:,} parameters the matrix has n² = {n * n:,} elements; with a copy to work on "
+            f"{wanted / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}; {instead}"
+        )
+
+
+def memory_of_machine() -> int:
+    """Bytes of memory that are built in; where the system does not say, 8 GiB."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**33

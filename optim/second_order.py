@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from minigrad import Tensor, autograd, nn
 
-from .checks import as_count, as_saved, check_keys, is_finite
+from .checks import as_count, as_saved, check_keys, is_finite, require_room
 from .optimizer import Optimizer
 
 
@@ -157,14 +156,8 @@ class SecondOrder(Optimizer):
         return f.first
 
     def refuse_matrix(self, n: int, dtype: Any) -> None:
-        """Raise MemoryError where an n × n matrix, and the copy that working with it takes, would not fit."""
-        wanted, there = 2 * n * n * np.dtype(dtype).itemsize, memory_of_machine()
-        if wanted > there:
-            raise MemoryError(
-                f"{self._name}: of n = {n:,} parameters the matrix has n² = {n * n:,} elements; with a copy to work on "
-                f"{wanted / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}; LBFGS, or NaturalGradient with "
-                "solver='cg', need no matrix"
-            )
+        """Raise MemoryError where an n × n matrix would not fit."""
+        require_room(self._name, n, dtype, "LBFGS, or NaturalGradient with solver='cg', need no matrix")
 
     def loaded(self, what: str, entries: dict[str, Any], p: Tensor) -> dict[str, Any]:
         """As `Optimizer.loaded`: numbers, arrays with axes of the length of x, and lists of those."""
@@ -225,11 +218,3 @@ def watching(modules: Iterable[nn.Module]) -> Iterator[dict[nn.Module, list[tupl
     finally:
         for handle in handles:
             handle.remove()
-
-
-def memory_of_machine() -> int:
-    """Bytes of memory that are built in; where the system does not say, 8 GiB."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return 2**33

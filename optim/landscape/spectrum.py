@@ -14,8 +14,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import Tensor
 
-from ..checks import at_least, integer, one_of, require
-from ..second_order import memory_of_machine
+from ..checks import at_least, integer, one_of, require, require_room
 from .landscape import Landscape
 
 DENSE = 500  # up to so many parameters the whole Hessian is computed, unless said otherwise
@@ -197,23 +196,12 @@ def hessian_spectrum(
 
 
 def dense(here: Landscape) -> Spectrum:
-    """All eigenvalues, of the matrix itself. Raises MemoryError where it would not fit."""
-    values, V = np.linalg.eigh(whole(here))
+    """All eigenvalues, of the matrix itself. Raises MemoryError, naming its size, where it would not fit."""
+    require_room(here.name, here.n, np.float64, "hessian_spectrum(method='lanczos') needs no matrix")
+    values, V = np.linalg.eigh(here.hessian())
     values = mg.tensor(values, device="cpu").data
     rounding = np.full(here.n, np.finfo(here.params[0].dtype).eps * abs(values).max())
     return Spectrum(here.n, values, V.T, rounding, here.n, values, np.full(here.n, 1 / here.n))
-
-
-def whole(here: Landscape) -> Any:
-    """The Hessian, ``(n, n)``. Raises MemoryError, naming its size, where with a copy to work on it would not fit."""
-    size, there = 2 * here.n**2 * 8, memory_of_machine()
-    if size > there:
-        raise MemoryError(
-            f"{here.name}: of n = {here.n:,} parameters the Hessian has n² = {here.n**2:,} elements; with a copy to "
-            f"work on {size / 2**30:,.0f} GiB, and this machine has {there / 2**30:,.0f}; "
-            "hessian_spectrum(method='lanczos') needs no matrix"
-        )
-    return here.hessian()
 
 
 def lanczos(
