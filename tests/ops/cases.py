@@ -13,6 +13,7 @@ import minigrad as mg
 from minigrad import functional as F
 from minigrad.functional import activations, losses, normalization, recurrence
 from minigrad.ops import elementwise, indexing, linalg, products, shapes, windows
+from optim.distributed import Serial, collectives
 from tests.ops.case import above_one, each, fixed, fraction, integer, positive, real, row, truth
 
 axes = each(None, 1, -1, (0, 2))
@@ -295,6 +296,9 @@ TABLE = [
     row(recurrence.lstm_state,  real(2, 12), real(2, 3), numpy=lstm_state),
     row(recurrence.lstm_output, real(2, 12), real(2, 3), numpy=lstm_output),
     row(recurrence.gru,         real(2, 9), real(2, 9), real(2, 3), numpy=gru),
+
+    # ---------------------------------------------------------------- over processes, here a world of one
+    row(collectives.total, real, Serial(), numpy=lambda x, comm: x, polynomial=True),
 ]
 # fmt: on
 
