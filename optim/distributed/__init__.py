@@ -6,13 +6,17 @@ The same program runs on one process too, without MPI. Read `communicator.py` fi
 other is there.
 """
 
+from .collectives import replicate, sum_over_ranks
 from .communicator import Communicator, RankLost, Request, Serial
 from .data_parallel import DataParallel
 from .mpi import MPI, world
 from .parameter_server import ParameterServer, Push, Worker
+from .pipeline import Pipeline, Work, bubble, cut, ideal_bubble
 from .start import mpiexec, start
+from .tensor_parallel import ColumnParallelLinear, RowParallelLinear
 
 __all__ = [
-    "MPI", "Communicator", "DataParallel", "ParameterServer", "Push", "RankLost", "Request", "Serial", "Worker",
-    "mpiexec", "start", "world",
+    "MPI", "ColumnParallelLinear", "Communicator", "DataParallel", "ParameterServer", "Pipeline", "Push", "RankLost",
+    "Request", "RowParallelLinear", "Serial", "Work", "Worker", "bubble", "cut", "ideal_bubble", "mpiexec", "replicate",
+    "start", "sum_over_ranks", "world",
 ]  # fmt: skip

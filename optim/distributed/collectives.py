@@ -1,6 +1,13 @@
 """What processes do together, as ops of the table: sums over all ranks that can be differentiated.
 
-Public: `total`.
+The derivative of a sum depends on whose the loss is. Where it is a sum of parts, one on each rank, there is `total`.
+Where all ranks compute one and the same loss, there is a pair, each of which is the other's derivative:
+
+    op               forward                    backward
+    replicate        x                          sum_over_ranks
+    sum_over_ranks   the sum of everybody's x   replicate
+
+Public: `total`, `replicate`, `sum_over_ranks`.
 """
 
 from __future__ import annotations
@@ -25,3 +32,20 @@ def _total(x: Any, comm: Communicator) -> Any:
 
 
 total: Callable[..., Any] = mg.op(_total, x=lambda g, comm: total(g, comm))
+
+
+def _replicate(x: Any, comm: Communicator) -> Any:
+    """x, which is the same on all ranks, to be used by each in its own way: its gradient is the sum of theirs."""
+    return x
+
+
+def _sum_over_ranks(x: Any, comm: Communicator) -> Any:
+    """The sum of everybody's x, to be used by all in the same way: each x moves it alone, and its gradient is theirs."""
+    return _total(x, comm)
+
+
+# fmt: off
+replicate:      Callable[..., Any] = mg.op(_replicate,      x=lambda g, comm: sum_over_ranks(g, comm))
+sum_over_ranks: Callable[..., Any] = mg.op(_sum_over_ranks, x=lambda g, comm: replicate(g, comm))
+# fmt: on
+replicate.row.view = True  # type: ignore[attr-defined]  # the output is x itself

@@ -52,6 +52,9 @@ HOST = {
     ("minigrad/nn/utils.py", "np.zeros"):                    "the norm of no gradients at all",
     ("optim/distributed/buckets.py", "np.array"):            "losses and flags",
     ("optim/distributed/data_parallel.py", "np.array"):      "how many examples",
+    ("optim/distributed/pipeline.py", "np.array"):           "times; what a state gathered on the host is copied to",
+    ("optim/distributed/pipeline.py", "np.zeros"):           "headers, times and the loss",
+    ("optim/distributed/pipeline.py", "np.empty"):           "a state is gathered on the host",
     ("minigrad/functional/activations.py", "np.polynomial.chebyshev.cheb2poly"): "coefficients",
 }
 # fmt: on
