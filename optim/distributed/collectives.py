@@ -40,7 +40,7 @@ def _replicate(x: Any, comm: Communicator) -> Any:
 
 
 def _sum_over_ranks(x: Any, comm: Communicator) -> Any:
-    """The sum of everybody's x, to be used by all in the same way: each x moves it alone, and its gradient is theirs."""
+    """The sum of everybody's x, to be used by all in the same way: everybody's x has the sum's gradient."""
     return _total(x, comm)
 
 

@@ -456,7 +456,7 @@ def refuse_shared(stages: list[nn.Sequential]) -> None:
         for name, t in saved(stage):
             if seen.setdefault(id(t), s) != s:
                 raise ValueError(
-                    f"Pipeline: stages {seen[id(t)]} and {s} share a tensor of shape {t.shape}, {name!r} in the latter; "
+                    f"Pipeline: stages {seen[id(t)]} and {s} share a tensor, in the latter {name!r} {t.shape}; "
                     "give costs that put both layers into one stage, or give each layer its own"
                 )
 
