@@ -322,6 +322,13 @@ def test_under_no_grad_it_differentiates_all_the_same():
     close(gradients(pipe), plain(perceptron, *batch(4, 5))[1])
 
 
+def test_of_fewer_examples_than_micro_batches_each_goes_forward_alone():
+    pipe, sizes = Pipeline(perceptron(), Serial(), 3), []
+    pipe.stage.register_forward_hook(lambda module, args, z: sizes.append(len(z)))
+    pipe(batch(2, 5)[0])
+    assert sizes == [1, 1]
+
+
 def test_its_repr_says_which_layers_are_here():
     assert "layers 0 to 6 of 7 on rank 0 of 1, micro_batches=2" in repr(Pipeline(perceptron(), Serial(), 2))
 
