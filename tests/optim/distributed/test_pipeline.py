@@ -329,6 +329,14 @@ def test_of_fewer_examples_than_micro_batches_each_goes_forward_alone():
     assert sizes == [1, 1]
 
 
+def test_the_timeline_stays_that_of_the_last_step():
+    pipe = Pipeline(perceptron(), Serial(), 3)
+    pipe.backward(mean, *batch(6, 5))
+    timeline = [*pipe.timeline]
+    pipe(batch(6, 5)[0])
+    assert pipe.timeline == timeline
+
+
 def test_its_repr_says_which_layers_are_here():
     assert "layers 0 to 6 of 7 on rank 0 of 1, micro_batches=2" in repr(Pipeline(perceptron(), Serial(), 2))
 
