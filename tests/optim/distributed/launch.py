@@ -16,7 +16,6 @@ import contextlib
 import importlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -24,26 +23,10 @@ import tempfile
 from pathlib import Path
 
 import minigrad as mg
+from optim.distributed.start import SETTINGS, mpiexec
 
 ROOT = Path(__file__).parents[3]
-# Open MPI refuses to run as root, and to start more processes than there are cores, unless it is told that it is meant;
-# idle ranks give their core away. One thread each.
-ENVIRONMENT = {
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-    "PRTE_MCA_hwloc_default_binding_policy": "none",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MPLBACKEND": "agg",
-    "PYTHONPATH": str(ROOT),
-}
-
-
-def mpiexec():
-    """The program that starts processes: the one beside this Python, else the system's."""
-    return shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+ENVIRONMENT = {**SETTINGS, "MPLBACKEND": "agg", "PYTHONPATH": str(ROOT)}
 
 
 class Job:
