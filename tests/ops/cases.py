@@ -298,7 +298,9 @@ TABLE = [
     row(recurrence.gru,         real(2, 9), real(2, 9), real(2, 3), numpy=gru),
 
     # ---------------------------------------------------------------- over processes, here a world of one
-    row(collectives.total, real, Serial(), numpy=lambda x, comm: x, polynomial=True),
+    row(collectives.total,          real, Serial(), numpy=lambda x, comm: x, polynomial=True),
+    row(collectives.replicate,      real, Serial(), numpy=lambda x, comm: x, polynomial=True),
+    row(collectives.sum_over_ranks, real, Serial(), numpy=lambda x, comm: x, polynomial=True),
 ]
 # fmt: on
 
