@@ -32,7 +32,8 @@ bench: $(VENV)/dev.stamp ## time the engine against NumPy by hand (and PyTorch, 
 # The examples that the pages show: what they print goes into a file, beside the pictures that they draw.
 SHOWN := xor_from_scratch digits numeric_gradient moons deep_plain_vs_residual char_lm \
          race compare_optimizers first_steps_of_adam averages schedules sharp_and_flat newton_and_friends kfac_digits \
-         saddles condition_number convexity gradient_noise landscape_of_a_network distributed_digits parameter_server
+         saddles condition_number convexity gradient_noise landscape_of_a_network distributed_digits parameter_server \
+         pipeline
 
 docs: $(VENV)/docs.stamp $(SHOWN:%=examples/output/%.txt) ## the book: docs/_build/html/index.html (warnings are errors, nothing is fetched)
 	$(PY) -m sphinx --fail-on-warning --keep-going --quiet --fresh-env --write-all docs docs/_build/html

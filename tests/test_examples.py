@@ -452,3 +452,39 @@ def test_alone_nobody_is_late(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("optim.distributed.mpiexec", lambda: None)
     run("parameter_server.py", tmp_path, **{"PUSHES, BATCH, LR": "30, 32, 0.15"})
     assert {way[3] for way in WAY.findall(capsys.readouterr().out)} == {"0"}
+
+
+BUBBLE = re.compile(r"m = +(\d+): .* +(\S+)% of it idle, in theory +(\S+)%; parameters differ by (\S+)")
+
+
+@pytest.mark.slow
+def test_the_stages_of_a_pipeline_are_idle_as_theory_says_and_learn_what_one_process_does(tmp_path):
+    copy = tmp_path / "pipeline.py"
+    copy.write_text((EXAMPLES / copy.name).read_text())
+    status, text = Job(4, copy, cwd=tmp_path).finish(timeout=120)
+    assert status == 0, text
+    rows = [[*map(float, row)] for row in BUBBLE.findall(text)]
+    assert [m for m, *_ in rows] == [1, 2, 4, 8, 16, 32]
+    for m, idle, theory, apart in rows:
+        assert theory == pytest.approx(100 * 3 / (m + 3), abs=0.05)
+        assert theory - 1 < idle < theory + 5 * m
+        assert apart < 1e-12
+    assert (tmp_path / "output" / "pipeline.png").exists()
+
+
+def test_alone_a_pipeline_starts_four_processes_or_has_all_stages(tmp_path, capsys, monkeypatch):
+    started = []
+    monkeypatch.setattr("optim.distributed.mpiexec", lambda: "mpiexec")
+    monkeypatch.setattr("optim.distributed.start", lambda n, program: started.append((n, program)))
+    smaller = {"SECONDS": "0", "MICRO_BATCHES": "(1, 4, 16)"}
+    with pytest.raises(SystemExit):
+        run("pipeline.py", tmp_path, **smaller)
+    assert started == [(4, str(tmp_path / "pipeline.py"))]
+    monkeypatch.setattr("optim.distributed.mpiexec", lambda: None)
+    output = run("pipeline.py", tmp_path, **smaller)
+    text = capsys.readouterr().out
+    assert "one process has all stages" in text
+    assert [(m, theory) for m, _, theory, apart in BUBBLE.findall(text) if float(apart) < 1e-12] == [
+        ("1", "0.0"), ("4", "0.0"), ("16", "0.0")
+    ]  # fmt: skip
+    assert (output / "pipeline.png").exists()

@@ -334,7 +334,7 @@ class Pipeline(nn.Module):
             table = np.array(rows).reshape(-1, 4) if rank == self.comm.rank else np.zeros((int(count), 4))
             self.comm.broadcast(table, rank)
             tables.append(table)
-        zero = min((table[:, 2].min() for table in tables if len(table)), default=0.0)
+        zero = min((min(table[:, 2].tolist()) for table in tables if len(table)), default=0.0)
         return [
             [Work(KINDS[int(kind)], int(k), a - zero, b - zero) for kind, k, a, b in table.tolist()] for table in tables
         ]

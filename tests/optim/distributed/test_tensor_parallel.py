@@ -64,13 +64,15 @@ def spread(comm):
     """What a rank sees of everything that the layers do."""
     seen = {}
     for kind, Kind in KINDS.items():
-        model = Kind(layer(kind, seed=comm.rank), comm)  # rank 0's counts
+        plain = layer(kind, seed=comm.rank)  # rank 0's counts
+        model = Kind(plain, comm)
 
         def whole(p, part, model=model):
             return part if p is model.bias and p.shape == (7,) else sum_over_ranks(part, comm)
 
         back = model.to_linear()
         seen[kind] = {**derivatives(model, whole), "back": back.state_dict(), "repr": repr(model), "again": repr(back)}
+        seen[kind]["plain"] = plain.weight.data
 
     plain = network()
     up = ColumnParallelLinear(plain[0], comm, gather_output=False)
@@ -201,7 +203,14 @@ def test_alone_it_is_the_plain_layer(kind):
             close(g, h)
 
 
-def test_the_layer_that_is_divided_is_not_changed_and_not_shared():
+@worlds
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_layer_that_is_divided_is_not_changed_on_any_rank(n, kind):
+    for rank, seen in enumerate(seen_by(n)):
+        np.testing.assert_array_equal(seen[kind]["plain"], layer(kind, seed=rank).weight.data)
+
+
+def test_the_layer_that_is_divided_is_not_shared():
     plain = layer()
     divided = ColumnParallelLinear(plain, Serial())
     divided.weight.data[...] = 0
