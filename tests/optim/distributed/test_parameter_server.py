@@ -391,6 +391,31 @@ def test_parameters_are_dealt_out_whole_and_evenly(servers):
         assert order == sorted(order)  # the model's
 
 
+def test_one_large_parameter_is_balanced_by_many_small_ones():
+    params = [mg.zeros(size, requires_grad=True) for size in (1, 1, 8, 1, 1, 1, 1, 1, 1)]
+    large, small = dealt(params, 2)
+    assert [p.size for p in large] == [8]
+    assert [p.size for p in small] == [1] * 8
+
+
+def test_a_worker_without_examples_runs_no_closure_and_its_push_is_no_update():
+    model, x = nn.Linear(2, 1), mg.ones((3, 2))
+    before = vector(model)
+    server = ParameterServer(model, make_sgd, Serial())
+    losses, versions = [], []
+
+    def work(worker):
+        for n in (0, 3, 0):
+            part = worker.shard(x[:n])
+            losses.append(worker.step(lambda part=part: model(part).mean() if len(part) else 1 / 0).item())
+            versions.append(worker.version)
+
+    server.run(work)
+    assert np.isnan(losses).tolist() == [True, False, True]
+    assert versions == [0, 0, 1]
+    np.testing.assert_allclose(vector(model), before - 0.1, rtol=1e-5)
+
+
 def test_parts_of_a_batch_are_disjoint_and_as_equal_as_can_be():
     batch = np.arange(11)
     for count in (1, 2, 3, 12):
@@ -481,6 +506,15 @@ class Clipped(optim.SGD):
         return super().gradients(closure)
 
 
+class Stepping(optim.SGD):
+    def step(self, closure=None):
+        return super().step(closure)
+
+
+class Wanting(optim.SGD):
+    needs_closure = True
+
+
 @pytest.mark.parametrize(
     ("name", "make"),
     [
@@ -493,6 +527,8 @@ class Clipped(optim.SGD):
         ("Newton", optim.Newton),
         ("KFAC", lambda params: optim.KFAC(nn.Linear(1, 1))),
         ("Clipped", Clipped),
+        ("Stepping", Stepping),
+        ("Wanting", Wanting),
     ],
 )
 def test_an_optimizer_that_takes_gradients_in_its_own_way_is_refused_by_name(name, make):
