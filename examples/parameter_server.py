@@ -13,10 +13,10 @@ other each of them sleeps for 100 ms at one gradient in fifteen. Three ways to d
     python examples/parameter_server.py                         starts itself so, where there is an MPI
 
 Who comes first differs from run to run, and so do the numbers. Where one worker is slow for good, a bound makes all as
-slow as that one in the end, as waiting for all does: not waiting takes a tenth of the time. Where each stumbles now and
-then, a bound lets the others run on meanwhile. The old gradients cost nothing that can be seen here: few are very old,
-and the rate is well below the one at which an old gradient makes the loss swing. The picture,
-examples/output/parameter_server.png, shows the loss by pushes, and how stale each worker's pushes were.
+slow as that one in the end, as waiting for all does; without one the others make the pushes, and the slow one's are old
+when they come. Where each stumbles now and then, a bound lets the others run on meanwhile. Old gradients cost nothing
+that can be seen here: few are very old, and the rate is well below the one at which age makes the loss swing. The
+picture, examples/output/parameter_server.png, shows the loss by pushes, and how stale each worker's pushes were.
 """
 
 import sys
