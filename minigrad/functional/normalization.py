@@ -3,7 +3,7 @@
 Both norms are one op, `standardize`, over different axes, and then a learned scale and shift. Its rule recomputes what
 it needs from x: a mean and variance saved on the side would be constants to a second derivative, which would be wrong.
 
-Public: `layer_norm`, `batch_norm`.
+Public: `layer_norm`, `batch_norm`, `moments`.
 """
 
 from __future__ import annotations
@@ -74,18 +74,13 @@ def batch_norm(
     training: bool = False,
     *,
     eps: float = 1e-5,
-    total: Any = None,
 ) -> Any:
     """(x - mean) / √(var + eps) · weight + bias, each channel by its own: ``(N, C)`` or ``(N, C, ...)``.
 
     In training, mean and (biased) variance are the batch's (Ioffe & Szegedy 2015), else the running ones. These are
-    only read here; the layers of `nn` update them. Where processes share a batch, `total` sums an array over them, as
-    in `moments`. Raises ValueError for one value per channel in training.
+    only read here; the layers of `nn` update them. Raises ValueError for one value per channel in training.
     """
     shape = (1, x.shape[1], *[1] * (x.ndim - 2))
-    if training and total is not None:
-        mean, var, _ = moments(x, total)
-        return scaled((x - mean.reshape(shape)) / np.sqrt(var.reshape(shape) + eps), weight, bias, shape)
     if training:
         if x.size == x.shape[1]:
             raise ValueError(f"batch_norm: one value per channel, {x.shape}, has no variance; wanted a larger batch")

@@ -100,25 +100,25 @@ class BatchNorm(Module):
         mine = self.running_mean if self.weight is None else self.weight
         if mine is not None:
             check_input(type(self).__name__, x, mine)
-        by_batch, total = self.training or self.running_mean is None, statistics.total
-        z = F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, eps=self.eps, total=total
-        )
-        if self.training and not statistics.frozen:
-            self.track(plain_key(x))
+        by_batch, learns = self.training or self.running_mean is None, self.training and not statistics.frozen
+        if by_batch and statistics.total is not None:
+            mean, var, n = F.moments(x, statistics.total)
+            z = F.batch_norm(x, mean, var, self.weight, self.bias, eps=self.eps)
+            if learns:
+                self.track(plain_key(mean), plain_key(var), plain_key(n))
+            return z
+        z = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, by_batch, eps=self.eps)
+        if learns:
+            array, axes = plain_key(x), (0, *range(2, x.ndim))
+            self.track(array.mean(axis=axes), array.var(axis=axes), x.size // self.num_features)
         return z
 
-    def track(self, x: Any) -> None:
-        """Move the running statistics towards those of a batch. A GPU is not waited for."""
+    def track(self, mean: Any, var: Any, n: Any) -> None:
+        """Move the running statistics towards those of a batch of n values in each channel. A GPU is not waited for."""
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.data += 1
-        share = 1 / self.num_batches_tracked.data.astype(x.dtype) if self.momentum is None else self.momentum
-        if statistics.total is None:
-            axes = (0, *range(2, x.ndim))
-            mean, var, n = x.mean(axis=axes), x.var(axis=axes), x.size // self.num_features
-        else:
-            mean, var, n = F.moments(x, statistics.total)
+        share = 1 / self.num_batches_tracked.data.astype(mean.dtype) if self.momentum is None else self.momentum
         self.running_mean.data += share * (mean - self.running_mean.data)
         self.running_var.data += share * (var * (n / (n - 1)) - self.running_var.data)
 

@@ -19,8 +19,8 @@ from minigrad import Tensor
 
 from .communicator import Communicator, RankLost, Request
 
-# Bytes that travel together. At two ranks a sum over 100 kB takes 50 µs and one over 1 MB 250: below, one pays for the
-# message, above, for the bytes; and a large first bucket would let the others wait for it.
+# Bytes that travel together. A smaller message costs little less (tests/benchmarks/communication.py prints both), a
+# larger one starts later.
 SIZE = 2**20
 
 
@@ -29,6 +29,8 @@ class Bucket:
 
     def __init__(self, params: list[Tensor]) -> None:
         self.params = params
+        self.kinds = [(p.shape, p.dtype) for p in params]
+        self.array: Any = None  # what is under way
         self.flat: Any = None
         if len(params) > 1:
             like = params[0].data
@@ -40,20 +42,17 @@ class Bucket:
 
     def start(self, comm: Communicator) -> None:
         """Let the gradients go; one that is not there counts as zero."""
-        for p in self.params:
-            if p.grad is None:
-                p.grad = Tensor(np.zeros_like(p.data))
-        arrays = [p.grad.data for p in self.params]  # type: ignore[union-attr]
+        arrays = [np.zeros_like(p.data) if p.grad is None else p.grad.data for p in self.params]
         if self.flat is not None:
             np.concatenate(arrays, axis=None, out=self.flat)
-        self.request = comm.start_all_reduce(arrays[0] if self.flat is None else self.flat)
+        self.array = arrays[0] if self.flat is None else self.flat
+        self.request = comm.start_all_reduce(self.array)
 
     def finish(self) -> None:
         """Wait for the sums, and let them be the gradients."""
         self.settle()
-        if self.flat is not None:
-            for p, part in zip(self.params, self.parts):
-                p.grad.data[...] = part  # type: ignore[union-attr]
+        for p, part in zip(self.params, [self.array] if self.flat is None else self.parts):
+            p.grad = Tensor(part if self.flat is None else part.copy())
 
     def settle(self) -> None:
         """Wait until nothing is under way."""
@@ -65,6 +64,8 @@ class Bucket:
 class Buckets:
     """All parameters in buckets, which start in the same order on every rank: each when it and those before are full.
 
+    What the hooks of a parameter see is this rank's own part of its gradient.
+
     `kept` may hold gradients that are to be added before the sum.
     """
 
@@ -72,6 +73,7 @@ class Buckets:
         self.comm = comm
         self.kept: dict[Tensor, Any] = {}
         self.listening = False
+        self.passes = 0  # backward passes that were summed: all ranks have to be in the same
         self.buckets = [Bucket(group) for group in grouped(reversed([*params]))]
         self.of = {p: bucket for bucket in self.buckets for p in bucket.params}
         self.has_gradient: dict[Tensor, bool] = {}
@@ -85,8 +87,9 @@ class Buckets:
         for bucket in self.buckets:
             with contextlib.suppress(RankLost):
                 bucket.settle()  # of a pass that an error ended
-            bucket.missing = set(bucket.params)
+            bucket.missing = {p for p in bucket.params if p.requires_grad}
         self.listening, self.next = True, 0
+        self.passes += 1
 
     def arrived(self, p: Tensor) -> None:
         """A parameter's gradient is complete: start what is full now."""
@@ -99,7 +102,12 @@ class Buckets:
         """Start the next bucket, full or not."""
         bucket = self.buckets[self.next]
         self.next += 1
-        for p in bucket.params:
+        for p, (shape, dtype) in zip(bucket.params, bucket.kinds):
+            if p.shape != shape or p.dtype != dtype:
+                raise RuntimeError(
+                    f"DataParallel: a parameter is {p.dtype}{list(p.shape)} now, and was {dtype}{list(shape)}; make it "
+                    "after changing the model"
+                )
             if p in self.kept:
                 p.grad = Tensor(self.kept[p] if p.grad is None else p.grad.data + self.kept[p])
             self.has_gradient[p] = p.grad is not None
@@ -113,21 +121,27 @@ class Buckets:
         self.listening = False
         while self.next < len(self.buckets):
             self.start_next()
-        sums = np.array([loss, *self.has_gradient.values()], np.float64)
+        sums = np.array([self.passes, loss, *self.has_gradient.values()], np.float64)
         self.comm.all_reduce(sums)
+        if sums[0] != self.passes * self.comm.size:
+            raise RuntimeError(
+                f"DataParallel: rank {self.comm.rank} is in backward pass {self.passes}, others are elsewhere; all "
+                "have to take the same steps, also where one has nothing to do or meets an error"
+            )
         for bucket in self.buckets:
             bucket.finish()
-        for p, somewhere in zip(self.has_gradient, sums[1:]):
+        for p, somewhere in zip(self.has_gradient, sums[2:]):
             if not somewhere:
                 p.grad = None
         self.kept.clear()
-        return float(sums[0])
+        return float(sums[1])
 
 
 def grouped(params: Iterable[Tensor]) -> list[list[Tensor]]:
-    """Parameters of one dtype and device together, up to `SIZE` bytes; larger ones alone."""
+    """Parameters of one dtype and device together, up to `SIZE` bytes, larger ones alone; first what is full first."""
     groups: list[list[Tensor]] = []
     open_ones: dict[Any, list[Tensor]] = {}
+    place: dict[Tensor, int] = {}
     for p in params:
         group = open_ones.get((p.dtype, p.device))
         if group is None or sum(q.data.nbytes for q in group) + p.data.nbytes > SIZE:
@@ -136,4 +150,5 @@ def grouped(params: Iterable[Tensor]) -> list[list[Tensor]]:
             if p.data.nbytes < SIZE:
                 open_ones[p.dtype, p.device] = group
         group.append(p)
-    return groups
+        place[p] = len(place)
+    return sorted(groups, key=lambda group: place[group[-1]])

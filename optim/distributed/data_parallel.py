@@ -15,6 +15,7 @@ Public: `DataParallel`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -35,22 +36,23 @@ from .collectives import total
 from .communicator import Communicator, RankLost, part_of
 
 
-class SharedLoss(Tensor):
-    """A part's mean loss, whose `backward` is everybody's: it takes the gradient, and gets the value, of the whole.
+class PartsLoss(Tensor):
+    """The mean loss of a part, whose `backward` is `work`: that gets the plain one, and gives the loss its new value.
 
-    So every optimizer that evaluates a closure, once or often, is parallel without knowing it.
+    `DataParallel.average` makes it everybody's, the gradient and the value of the whole. So every optimizer that
+    evaluates a closure, once or often, is parallel without knowing it.
     """
 
-    __slots__ = ("parallel",)
+    __slots__ = ("work",)
 
-    def __init__(self, loss: Tensor, parallel: DataParallel) -> None:
+    def __init__(self, loss: Tensor, work: Callable[[Tensor, Callable[..., None]], Any]) -> None:
         super().__init__(loss.data, loss.node)
-        self.parallel = parallel
+        self.work = work
 
     def backward(self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False) -> None:
         if gradient is not None or create_graph:
             raise TypeError("DataParallel: a loss of all ranks has gradients of the first order, of the loss itself")
-        self.data = self.parallel.average(self, partial(super().backward, retain_graph=retain_graph))
+        self.data = self.work(self, partial(super().backward, retain_graph=retain_graph))
 
 
 class DataParallel(Wrapper):
@@ -58,6 +60,9 @@ class DataParallel(Wrapper):
 
     It wraps the others, ``DataParallel(model, SAM(SGD(...)), comm)``, and is not wrapped. Its `state_dict` is the
     wrapped optimizer's, so that a run goes on with any number of processes.
+
+    The loss has to be the mean over the examples of the part, each with the same weight. For another (classes with
+    weights, ignored targets, a sum) set `share` after `shard`.
 
     Parameters
     ----------
@@ -70,9 +75,17 @@ class DataParallel(Wrapper):
     statistics
         Of batch norm: ``"synchronised"``, over the whole batch as one process has them, at two small sums per layer and
         pass; or ``"local"``, each part by its own, as ghost batches. Running ones are then averaged after every step.
+        (Layers of ghost batches are always local.)
     recover
         Go on without a process that died, on those left, where MPI can (``mpiexec --with-ft ulfm``). The step that it
         died in is made from the parts of the others.
+
+    Attributes
+    ----------
+    comm
+        The world; after a death, with `recover`, the smaller one, in which ranks are numbered anew.
+    share
+        The weight of this rank's loss: its part of the batch, between 0 and 1; on all ranks they add up to 1.
 
     Raises
     ------
@@ -113,7 +126,11 @@ class DataParallel(Wrapper):
     ) -> None:
         super().__init__(base, statistics=statistics, recover=recover)
         while isinstance(base, Wrapper):
+            if isinstance(base, DataParallel):
+                raise TypeError("DataParallel: the optimizer is made parallel already")
             base = base.base
+        if not isinstance(comm, Communicator):
+            raise TypeError(f"DataParallel: comm is a {type(comm).__name__}, wanted a Communicator such as world()")
         self.innermost = base
         if isinstance(base, SecondOrder) and not isinstance(base, QuasiNewton):
             raise TypeError(
@@ -131,6 +148,7 @@ class DataParallel(Wrapper):
             raise ValueError("DataParallel: the optimizer has parameters that are not the model's")
         self.model, self.comm = model, comm
         self.examples, self.share = 1, 1 / comm.size  # of the batch; equal parts, until `shard` knows better
+        self.unused = 0  # how many examples a batch had that was sharded, and not stepped on yet
         self.kept_loss = 0.0  # of what was accumulated
         for array in self.arrays().values():
             comm.broadcast(array)
@@ -148,15 +166,27 @@ class DataParallel(Wrapper):
 
     # -------------------------------------------------------------------------------------------------- the batch
 
-    def shard(self, *batch: Any) -> Any:
+    def shard(self, first: Any, *others: Any) -> Any:
         """Take a rank's own part of a batch: of each Tensor or array some consecutive items; of one, not in a tuple.
 
-        Parts are disjoint, and as equal as can be. The next step weights this part's loss by its size. A rank for which
-        nothing is left takes part in the step, and does not run its closure.
+        Parts are disjoint, and as equal as can be. The steps that follow weight the part's loss by its size. A rank for
+        which nothing is left takes part in them, and does not run its closure.
+
+        Raises
+        ------
+        ValueError
+            For nothing, or things of several lengths; for a batch of another size while the last one is not yet used;
+            for fewer examples than ranks where batch norm is synchronised.
         """
-        n = len(batch[0])
+        batch = (first, *others)
+        n = len(first)
         if not n or any(len(x) != n for x in batch):
             raise ValueError(f"DataParallel.shard: wanted things of one length, not 0; got {[len(x) for x in batch]}")
+        if self.unused not in (0, n):
+            raise ValueError(
+                f"DataParallel.shard: a batch of {n} examples, while there was no step on the one of {self.unused}; "
+                "the sizes of parts are their weights, so shard a batch right before its step"
+            )
         if n < self.comm.size and self.synchronised():
             raise ValueError(
                 f"DataParallel.shard: {n} examples for {self.comm.size} ranks, and batch norm over all of them wants "
@@ -164,7 +194,7 @@ class DataParallel(Wrapper):
             )
         part = part_of(n, self.comm.rank, self.comm.size)
         self.examples = part.stop - part.start
-        self.share = self.examples / n
+        self.share, self.unused = self.examples / n, n
         parts = tuple(x[part] for x in batch)
         return parts if len(parts) > 1 else parts[0]
 
@@ -196,6 +226,11 @@ class DataParallel(Wrapper):
             return self.base.step(closure)  # which refuses it
         if closure is None and self.recover:
             raise TypeError("DataParallel.step: recover=True wants a closure, to take a gradient again")
+        if closure is None and self.comm.size > 1 and self.synchronised():
+            raise TypeError(
+                "DataParallel.step: batch norm over all ranks wants a closure, in which it knows of them; or make this "
+                "with statistics='local'"
+            )
         if type(self.innermost).step is not Optimizer.step and closure is not None:
             loss = self.base.step(self.shared(closure))
             self.settle()
@@ -223,44 +258,47 @@ class DataParallel(Wrapper):
             raise TypeError(
                 f"DataParallel.accumulate: {self.innermost._name} takes gradients of one loss several times"
             )
-        loss = self.base.gradients(self.of_part(closure))
+        loss = self.base.gradients(self.shared(closure, self.alone))
+        kept = self.buckets.kept
         for p in self.parameters():
             if p.grad is not None:
-                g, kept = self.share * p.grad.data, self.buckets.kept
-                kept[p] = kept[p] + g if p in kept else g
+                kept[p] = kept[p] + p.grad.data if p in kept else p.grad.data
         self.kept_loss += self.share * loss.item()
         self.zero_grad()
         return loss
 
-    def shared(self, closure: Callable[[], Tensor]) -> Callable[[], Any]:
-        """The closure, with a loss that is everybody's."""
+    def shared(self, closure: Callable[[], Tensor], work: Any = None) -> Callable[[], Any]:
+        """The closure, with everybody's batch norm, and a loss whose backward is `work`, by default `average`."""
 
-        def everybodys() -> Any:
-            loss = self.of_part(closure)()
-            return SharedLoss(loss, self) if isinstance(loss, Tensor) else loss
-
-        return everybodys
-
-    def of_part(self, closure: Callable[[], Tensor]) -> Callable[[], Tensor]:
-        """The closure, with everybody's statistics; without any examples a loss of 0 instead."""
-
-        def of_mine() -> Tensor:
-            if not self.share:
+        def of_part() -> Any:
+            self.unused = 0
+            if self.share:
+                with self.together():
+                    loss = closure()
+            else:  # nothing is left for this rank
                 like = next(self.parameters())
-                return mg.zeros((), like.dtype, requires_grad=True, device=like.device)
-            with self.together():
-                return closure()
+                loss = mg.zeros((), like.dtype, requires_grad=True, device=like.device)
+            return PartsLoss(loss, work or self.average) if isinstance(loss, Tensor) else loss
 
-        return of_mine
+        return of_part
 
     def average(self, loss: Tensor, backward: Callable[..., None]) -> Any:
         """Run the backward of this rank's loss, and average gradients meanwhile. The mean of all losses, an array."""
         self.buckets.open()
-        backward(np.full_like(loss.data, self.share))
+        try:
+            self.alone(loss, backward)
+        finally:
+            self.buckets.listening = False
         return np.full_like(loss.data, self.summed(loss.item()))
+
+    def alone(self, loss: Tensor, backward: Callable[..., None]) -> Any:
+        """Run the backward of this rank's loss, weighted."""
+        backward(np.full_like(loss.data, self.share))
+        return loss.data
 
     def average_now(self) -> None:
         """Average the gradients that are there."""
+        self.unused = 0
         self.buckets.open()
         for p in self.parameters():
             if p.grad is not None:
@@ -277,40 +315,53 @@ class DataParallel(Wrapper):
 
     def together(self) -> contextlib.AbstractContextManager[None]:
         """Inside, batch norm's statistics are the whole batch's, if that is wanted."""
-        alone = self.comm.size == 1 or self.statistics == "local"
-        return nn.share_statistics(None if alone else partial(total, comm=self.comm))
+        parted = self.comm.size > 1 and self.statistics == "synchronised"
+        return nn.share_statistics(partial(total, comm=self.comm) if parted else None)
 
-    def synchronised(self) -> list[nn.Module]:
+    def synchronised(self) -> list[BatchNorm]:
         """The layers whose statistics are the whole batch's."""
-        alone = self.statistics == "local"
-        return [
-            m for m in self.model.modules() if isinstance(m, BatchNorm) and not (alone or isinstance(m, GhostBatchNorm))
-        ]
+        layers = [m for m in self.model.modules() if isinstance(m, BatchNorm) and not isinstance(m, GhostBatchNorm)]
+        return layers if self.statistics == "synchronised" else []
 
     def settle(self) -> None:
-        """Average running statistics that each rank has of its own part; of what is counted, take the most."""
-        same = {id(b) for m in self.synchronised() for b in m.buffers()}
-        buffers = [b for b in self.model.buffers() if id(b) not in same]
+        """Average running statistics that each rank has of its own part; of the counts of batches take the most."""
+        own = {m: [*m.buffers()] for m in self.model.modules() if isinstance(m, BatchNorm)}
+        for m in self.synchronised():
+            own.pop(m)
+        buffers = [b for each in own.values() for b in each]
+        for letter, op, weight in (("f", "sum", self.share), ("i", "max", 1)):
+            some = [b for b in buffers if b.dtype.kind == letter]
+            if some:
+                settled = self.surely(partial(self.reduced, some, op, weight))
+                for b, end in zip(some, itertools.accumulate(b.size for b in some)):
+                    b.data[...] = settled[end - b.size : end].reshape(b.shape)
 
-        def settled() -> list[Any]:
-            arrays = [b.data.copy() for b in buffers]
-            for array in arrays:
-                self.comm.all_reduce(array, "sum" if array.dtype.kind == "f" else "max")
-            return [array / self.comm.size if array.dtype.kind == "f" else array for array in arrays]
-
-        for b, array in zip(buffers, self.surely(settled)):
-            b.data[...] = array
+    def reduced(self, tensors: list[Tensor], op: str, weight: float) -> Any:
+        """All of these of all ranks, as one vector. They stay as they are."""
+        flat = np.concatenate([t.data for t in tensors], axis=None) * weight
+        self.comm.all_reduce(flat, op)
+        return flat
 
     def check_drift(self) -> None:
         """Raise RuntimeError unless every parameter and buffer is the same on all ranks, to the bit. All call it."""
+        self.surely(self.compare)
+
+    def compare(self) -> None:
+        """What `check_drift` does."""
         for name, array in self.arrays().items():
-            low, high = array.copy(), array.copy()
+            bits = array.reshape(-1).view(np.uint8)
+            low, high = bits.copy(), bits.copy()
             self.comm.all_reduce(low, "min")
             self.comm.all_reduce(high, "max")
-            if not ((low == high) | (low != low)).all():
+            if (low != high).any():
+                first = array.copy()
+                self.comm.broadcast(first)
+                apart = np.absolute(array.astype(np.float64) - first.astype(np.float64))
+                distance = np.nan_to_num(apart, nan=np.inf).max().reshape(1)
+                self.comm.all_reduce(distance, "max")
                 raise RuntimeError(
-                    f"DataParallel.check_drift: {name!r} differs between ranks, by up to {abs(high - low).max()}; "
-                    "all have to take the same steps, and to change nothing else"
+                    f"DataParallel.check_drift: {name!r} differs between ranks, by up to {float(distance[0]):g}; all "
+                    "have to take the same steps, and to change nothing else"
                 )
 
     def surely(self, work: Callable[[], Any]) -> Any:
@@ -325,13 +376,14 @@ class DataParallel(Wrapper):
             if self.comm.agree(fine):
                 return result
             self.comm = self.buckets.comm = self.comm.shrink()
+            self.buckets.passes = 0
             work = partial(self.reweighted, work)
 
     def reweighted(self, work: Callable[[], Any]) -> Any:
         """Weight the parts anew, as some were lost; then do the work."""
         examples = np.array([self.examples], np.float64)
         self.comm.all_reduce(examples)
-        self.share = self.examples / float(examples[0])
+        self.share = self.examples / max(1.0, float(examples[0]))  # who had them all may be gone
         return work()
 
     # -------------------------------------------------------------------------------------------------- saving

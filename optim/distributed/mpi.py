@@ -13,9 +13,12 @@ Public: `world`, `MPI`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,8 @@ MAY_LOSE = "OMPI_MCA_mpi_ft_enable"  # set to 1 by Open MPI's mpiexec --with-ft 
 def world(direct: bool = False) -> Communicator:
     """All processes that were started together; a world of one, which needs no MPI, where this one was started alone.
 
+    The first call is one that all make together, as it takes a moment of each; later ones give the same world.
+
     Parameters
     ----------
     direct
@@ -43,8 +48,12 @@ def world(direct: bool = False) -> Communicator:
     ImportError
         Where there are several processes, and mpi4py is missing.
     """
-    if not any(name in os.environ for name in LAUNCHED):
-        return Serial()
+    return everybody(direct) if any(name in os.environ for name in LAUNCHED) else Serial()
+
+
+@functools.cache
+def everybody(direct: bool) -> Communicator:
+    """MPI's world."""
     try:
         from mpi4py import MPI as mpi
     except ImportError as error:
@@ -77,13 +86,11 @@ class MPI(Communicator):
         if mpi.Query_thread() < mpi.THREAD_MULTIPLE:
             raise RuntimeError("this MPI may be called by one thread alone; wanted one built for MPI_THREAD_MULTIPLE")
         self.mpi, self.direct = mpi, direct
-        self.comm, self.aside = (
-            comm.Dup(),
-            comm.Dup(),
-        )  # the second for sums under way, which have an order of their own
+        # Two copies: one for what this thread says, one for sums under way, which have an order of their own.
+        self.comm, self.aside = comm.Dup(), comm.Dup()
         for each in (self.comm, self.aside):
             each.Set_errhandler(mpi.ERRORS_RETURN)  # mpi4py makes them exceptions; `lost` sorts out who has died
-        self.thread = ThreadPoolExecutor(1)
+        self.background: Background | None = None
         self.rank, self.size = self.comm.rank, self.comm.size
         self.survives = os.environ.get(MAY_LOSE) == "1"
         self.ops = {"sum": mpi.SUM, "min": mpi.MIN, "max": mpi.MAX}
@@ -120,7 +127,9 @@ class MPI(Communicator):
     def start_all_reduce(self, array: Any, op: str = "sum") -> Request:
         check_op(op)
         buffer = self.buffer(array)
-        return Sum(self.thread.submit(self.sum_up, self.aside, buffer, op), buffer, array)
+        if self.background is None:
+            self.background = Background()
+        return Sum(self.background.submit(self.sum_up, self.aside, buffer, op), buffer, array)
 
     def sum_up(self, comm: Any, buffer: Any, op: str) -> None:
         """All-reduce a buffer."""
@@ -180,6 +189,32 @@ class MPI(Communicator):
         """End what is under way on all ranks: those who wait for one that has heard of a death would wait forever."""
         self.comm.Revoke()
         self.aside.Revoke()
+
+
+class Background:
+    """A thread that does one thing after another. It ends with the program, even in the middle of a sum.
+
+    An executor's would be waited for: an error on one rank could not end the others before they had sent their parts.
+    """
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def submit(self, work: Any, *args: Any) -> Future[None]:
+        """Let it do ``work(*args)`` when all before is done."""
+        future: Future[None] = Future()
+        self.queue.put((future, work, args))
+        return future
+
+    def run(self) -> None:
+        """What the thread does."""
+        while True:
+            future, work, args = self.queue.get()
+            try:
+                future.set_result(work(*args))
+            except BaseException as error:
+                future.set_exception(error)
 
 
 class Sum(Request):

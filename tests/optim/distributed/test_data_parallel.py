@@ -152,6 +152,36 @@ def other_ways(comm):
     optimizer.step(lambda: 0.5 * loss_of(model, a, b))
     seen["accumulated by one rank"] = weights(model)
 
+    mg.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3)).to(np.float64)
+    optimizer = DataParallel(model, METHODS["SGD"](model.parameters()), comm)
+    a, b = optimizer.shard(x[:5], y[:5])  # parts of three and two
+    optimizer.accumulate(lambda: 0.5 * loss_of(model, a, b))
+    a, b = optimizer.shard(x[5:9], y[5:9])
+    optimizer.step(lambda: 0.5 * loss_of(model, a, b))
+    seen["accumulated with batch norm"] = weights(model)
+
+    model = perceptron()
+    model.register_buffer("mask", mg.tensor([True, False]))
+    model.register_buffer("table", mg.tensor([0.1, 0.2]))
+    optimizer = DataParallel(model, METHODS["SGD"](model.parameters()), comm)
+    a, b = optimizer.shard(x, y)
+    optimizer.step(lambda: loss_of(model, a, b))
+    optimizer.check_drift()
+    seen["other buffers"] = [model.mask.data.tolist(), model.table.data]
+
+    model, optimizer = start()
+    a, b = optimizer.shard(x, y)
+    model[2].weight.register_hook(raise_zero_division)
+    try:
+        optimizer.step(lambda: loss_of(model, a, b))
+    except ZeroDivisionError:
+        optimizer.zero_grad()
+    model[2].weight.node.hooks.clear()
+    loss_of(model, a, b).backward()
+    optimizer.step()
+    seen["after an error that all caught"] = weights(model)
+
     model, optimizer = start()
     head = model[2]
     a, b = optimizer.shard(x, y)
@@ -172,6 +202,10 @@ def other_ways(comm):
     loss = optimizer.step(lambda: loss_of(model, a, b))
     seen["float32"] = [str(loss.dtype), *{str(p.dtype) for p in model.parameters()}]
     return seen
+
+
+def raise_zero_division(g):
+    raise ZeroDivisionError("on purpose")
 
 
 @pytest.fixture(scope="module")
@@ -266,20 +300,46 @@ def test_local_statistics_are_of_the_parts_and_their_running_ones_are_averaged()
 
 
 def drifting(comm):
+    """What is said of what is not the same on all ranks: a parameter, a NaN, a batch norm that did not know, a step."""
+    said = []
+
+    def note(work):
+        try:
+            work()
+        except (RuntimeError, TypeError) as error:
+            said.append(f"{type(error).__name__}: {error}")
+
     model = perceptron()
     optimizer = DataParallel(model, optim.SGD(model.parameters(), lr=0.1), comm)
     optimizer.check_drift()
     model[2].bias.data[1] += 0.25 * comm.rank
-    try:
-        optimizer.check_drift()
-    except RuntimeError as error:
-        return str(error)
-    return "nothing"
+    note(optimizer.check_drift)
+    model[2].bias.data[1] = np.nan if comm.rank else 0.0
+    note(optimizer.check_drift)
+
+    x = mg.ones((4, 5), np.float64)
+    normed = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 1)).to(np.float64)
+    other = DataParallel(normed, optim.SGD(normed.parameters(), lr=0.1), comm)
+    normed(x).sum().backward()
+    note(other.step)
+
+    model, again = perceptron(), distributed.world()
+    optimizer = DataParallel(model, optim.SGD(model.parameters(), lr=0.1), comm)
+    optimizer.buckets.passes += comm.rank  # as after a step that one rank alone has left out
+    note(lambda: optimizer.step(lambda: model(x).sum()))
+    return {"said": said, "same world": again is distributed.world()}
 
 
-def test_drift_is_found_and_named():
-    for message in launch(2, drifting):
-        assert "'2.bias' differs between ranks, by up to 0.25" in message
+def test_what_differs_between_ranks_is_found_and_named():
+    for seen in launch(2, drifting):
+        parameter, nan, closure, elsewhere = seen["said"]
+        assert parameter.startswith(
+            "RuntimeError: DataParallel.check_drift: '2.bias' differs between ranks, by up to 0.25"
+        )
+        assert "'2.bias' differs between ranks, by up to inf" in nan
+        assert "TypeError: DataParallel.step: batch norm over all ranks wants a closure" in closure
+        assert "others are elsewhere" in elsewhere
+        assert seen["same world"]
 
 
 # ------------------------------------------------------------------------------------------------ buckets
@@ -290,7 +350,34 @@ def test_small_parameters_travel_together_and_large_ones_alone():
     params = [mg.zeros(n, requires_grad=True) for n in sizes]
     double = mg.zeros(5, np.float64, requires_grad=True)
     groups = [[p.size for p in group] for group in grouped([*params, double])]
-    assert groups == [[10, 20, 30, 2**17], [2**18], [2**17 - 10], [5]]
+    assert groups == [[2**18], [10, 20, 30, 2**17], [2**17 - 10], [5]]
+
+
+def test_a_first_bias_does_not_hold_up_the_layers_behind_it():
+    mg.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(600, 600) for _ in range(4)))
+    for p in model[1].parameters():
+        p.requires_grad = False
+    comm, complete = Slow(), []
+    buckets = Buckets(model.parameters(), comm)
+    started = []
+    start = comm.start_all_reduce
+
+    def noting(array, op="sum"):
+        started.append(len(complete))
+        return start(array, op)
+
+    comm.start_all_reduce = noting
+    for p in model.parameters():
+        if p.requires_grad:
+            p.register_post_accumulate_grad_hook(complete.append)
+    buckets.open()
+    model(mg.ones((1, 600))).sum().backward()
+    buckets.close(0.0)
+    assert started[0] <= 1  # the last layer's weight went at once
+    assert started == sorted(started)
+    assert started[2] < len(complete)
+    assert model[1].weight.grad is None
 
 
 class Slow(Serial):
@@ -357,6 +444,16 @@ def newton(model):
             "recover=True wants a step that is one gradient and an update, not LBFGS",
         ),
         (
+            lambda m: DataParallel(m, DataParallel(m, METHODS["SGD"](m.parameters()), Serial()), Serial()),
+            TypeError,
+            "the optimizer is made parallel already",
+        ),
+        (
+            lambda m: DataParallel(m, METHODS["SGD"](m.parameters()), 4),
+            TypeError,
+            "comm is a int, wanted a Communicator",
+        ),
+        (
             lambda m: DataParallel(perceptron(), METHODS["SGD"](m.parameters()), Serial()),
             ValueError,
             "parameters that are not the model's",
@@ -380,6 +477,16 @@ def test_what_cannot_be_made_parallel_is_refused(call, error, words):
         (lambda opt, m: opt.step(lambda: m(x1)), ValueError, "wanted a loss: one element"),
         (lambda opt, m: opt.step(lambda: m(x1).sum().backward()), RuntimeError, "the closure called backward itself"),
         (lambda opt, m: opt.step(lambda: None), TypeError, "the closure returned NoneType"),
+        (
+            lambda opt, m: [opt.shard(x1), opt.shard(x1[:1])],
+            ValueError,
+            "a batch of 1 examples, while there was no step on the one of 2",
+        ),
+        (
+            lambda opt, m: [m.to(np.float32), opt.step(lambda: m(x1.astype(np.float32)).sum())],
+            RuntimeError,
+            "a parameter is float32.* now, and was float64.*; make it after changing the model",
+        ),
         (lambda opt, m: opt.add_param_group({"params": []}), TypeError, "before it is made parallel"),
         (
             lambda opt, m: opt.shared(lambda: m(x1).sum())().backward(create_graph=True),

@@ -3,14 +3,20 @@
 import functools
 import os
 import re
+import shutil
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import minigrad as mg
+import optim
+from minigrad import nn
 from minigrad.nn import functional as F
+from optim.distributed import DataParallel, Serial, mpiexec
 from optim.distributed.communicator import part_of
 from tests.optim.distributed.launch import Job, launch
 from tests.optim.distributed.long_run import EVERY, setting, weights
@@ -107,8 +113,6 @@ def test_twenty_kills_lose_no_more_than_the_steps_since_the_last_checkpoint(tmp_
 def one_raises(comm):
     """An error in the middle of backward on one rank; the others wait for its gradients."""
     model, optimizer, loader = setting()
-    from optim.distributed import DataParallel
-
     optimizer = DataParallel(model, optimizer, comm)
     if comm.rank == 1:
 
@@ -127,11 +131,51 @@ def test_an_error_on_one_rank_ends_all_with_its_traceback():
         launch(3, one_raises, timeout=30)
 
 
+def one_raises_while_another_is_busy(comm):
+    """A large gradient is under way when one rank fails, and another does not send its part for a long time."""
+    x = mg.ones((1, 600))
+    model = nn.Sequential(nn.Linear(600, 600), nn.Linear(600, 600))
+    optimizer = DataParallel(model, optim.SGD(model.parameters(), lr=0.1), comm)
+
+    def fail(g):
+        if comm.rank:
+            raise ZeroDivisionError("on purpose")
+        time.sleep(100)
+
+    def loss():
+        hidden = model[0](x)
+        hidden.register_hook(fail)
+        return model[1](hidden).sum()
+
+    optimizer.step(loss)
+    return {}
+
+
+def test_an_error_ends_all_while_sums_are_under_way_and_another_rank_is_busy():
+    with pytest.raises(AssertionError, match=r"(?s)Traceback.*ZeroDivisionError: on purpose"):
+        launch(2, one_raises_while_another_is_busy, timeout=60)
+
+
+def test_when_all_examples_of_a_batch_died_no_part_has_a_weight():
+    model, optimizer, _ = setting()
+    optimizer = DataParallel(model, optimizer, Serial())
+    optimizer.examples = 0
+    assert optimizer.reweighted(lambda: optimizer.share) == 0
+    before = weights(model)
+    assert optimizer.step(lambda: F.cross_entropy(model(mg.ones((1, 6), np.float64)), mg.zeros(1, int))).item() == 0
+    np.testing.assert_array_equal(weights(model), before)
+
+
 def survivable():
     """Can this MPI go on without a process?"""
-    return "FT MPI support: yes" in os.popen("ompi_info 2>/dev/null").read()
+    program = shutil.which("ompi_info", path=str(Path(mpiexec() or "").parent))
+    return (
+        program is not None
+        and "FT MPI support: yes" in subprocess.run([program], capture_output=True, text=True).stdout
+    )
 
 
+@pytest.mark.skipif(not survivable(), reason="needs an MPI that goes on without a process (ULFM)")
 @pytest.mark.parametrize("victim", [0, 1])
 def test_where_mpi_can_the_others_go_on_without_the_dead(tmp_path, victim):
     n = 3
