@@ -11,7 +11,8 @@ from .communicator import Communicator, RankLost, Request, Serial
 from .data_parallel import DataParallel
 from .mpi import MPI, world
 from .parameter_server import ParameterServer, Push, Worker
-from .pipeline import Pipeline, Work, bubble, cut, ideal_bubble
+from .pipeline import Pipeline
+from .schedule import Work, bubble, cut, ideal_bubble
 from .start import mpiexec, start
 from .tensor_parallel import ColumnParallelLinear, RowParallelLinear
 

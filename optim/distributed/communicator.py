@@ -134,17 +134,6 @@ def check_op(op: str) -> None:
         raise ValueError(f"all_reduce: op = {op!r}; wanted one of {', '.join(OPS)}")
 
 
-def part_of(n: int, rank: int, size: int) -> slice:
-    """Which of n things are a rank's: as many as everybody's, one more for the first ones where that does not go up.
-
-    >>> [list(range(7))[part_of(7, rank, 3)] for rank in range(3)]
-    [[0, 1, 2], [3, 4], [5, 6]]
-    """
-    each, more = divmod(n, size)
-    start = rank * each + min(rank, more)
-    return slice(start, start + each + (rank < more))
-
-
 def check_rank(what: str, rank: Any, comm: Communicator) -> None:
     """Raise ValueError for a number that is no rank's."""
     if not isinstance(rank, int) or not 0 <= rank < comm.size:

@@ -15,8 +15,7 @@ Public: `DataParallel`.
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,9 @@ from ..second_order import SecondOrder
 from ..wrapper import Wrapper
 from .buckets import Buckets
 from .collectives import total
-from .communicator import Communicator, RankLost, part_of
+from .communicator import Communicator, RankLost
+from .replicas import averaged, compare
+from .sharding import Shards, shard
 
 
 class PartsLoss(Tensor):
@@ -179,9 +180,9 @@ class DataParallel(Wrapper):
             for fewer examples than ranks where batch norm is synchronised.
         """
         batch = (first, *others)
-        n = len(first)
-        if not n or any(len(x) != n for x in batch):
-            raise ValueError(f"DataParallel.shard: wanted things of one length, not 0; got {[len(x) for x in batch]}")
+        parts, examples, n = shard("DataParallel.shard", batch, self.comm.rank, self.comm.size)
+        if not n:
+            raise ValueError("DataParallel.shard: a batch without examples has no gradient")
         if self.unused not in (0, n):
             raise ValueError(
                 f"DataParallel.shard: a batch of {n} examples, while there was no step on the one of {self.unused}; "
@@ -192,15 +193,12 @@ class DataParallel(Wrapper):
                 f"DataParallel.shard: {n} examples for {self.comm.size} ranks, and batch norm over all of them wants "
                 "at least one on each; drop the last batch, or use statistics='local'"
             )
-        part = part_of(n, self.comm.rank, self.comm.size)
-        self.examples = part.stop - part.start
-        self.share, self.unused = self.examples / n, n
-        parts = tuple(x[part] for x in batch)
-        return parts if len(parts) > 1 else parts[0]
+        self.examples, self.share, self.unused = examples, examples / n, n
+        return parts
 
     def shards(self, loader: Any) -> Shards:
         """A loader's batches, this rank's part of each: for `fit`, with the same loader on every rank."""
-        return Shards(loader, self)
+        return Shards(loader, self.shard)
 
     # -------------------------------------------------------------------------------------------------- the gradient
 
@@ -324,45 +322,15 @@ class DataParallel(Wrapper):
         return layers if self.statistics == "synchronised" else []
 
     def settle(self) -> None:
-        """Average running statistics that each rank has of its own part; of the counts of batches take the most."""
-        own = {m: [*m.buffers()] for m in self.model.modules() if isinstance(m, BatchNorm)}
-        for m in self.synchronised():
-            own.pop(m)
-        buffers = [b for each in own.values() for b in each]
-        for letter, op, weight in (("f", "sum", self.share), ("i", "max", 1)):
-            some = [b for b in buffers if b.dtype.kind == letter]
-            if some:
-                settled = self.surely(partial(self.reduced, some, op, weight))
-                for b, end in zip(some, itertools.accumulate(b.size for b in some)):
-                    b.data[...] = settled[end - b.size : end].reshape(b.shape)
-
-    def reduced(self, tensors: list[Tensor], op: str, weight: float) -> Any:
-        """All of these of all ranks, as one vector. They stay as they are."""
-        flat = np.concatenate([t.data for t in tensors], axis=None) * weight
-        self.comm.all_reduce(flat, op)
-        return flat
+        """Average running statistics that each rank has of its own part."""
+        norms = [m for m in self.model.modules() if isinstance(m, BatchNorm)]
+        buffers = [b for m in norms if m not in self.synchronised() for b in m.buffers()]
+        for b, array in zip(buffers, self.surely(lambda: averaged(buffers, self.share, self.comm))):
+            b.data[...] = array
 
     def check_drift(self) -> None:
         """Raise RuntimeError unless every parameter and buffer is the same on all ranks, to the bit. All call it."""
-        self.surely(self.compare)
-
-    def compare(self) -> None:
-        """What `check_drift` does."""
-        for name, array in self.arrays().items():
-            bits = array.reshape(-1).view(np.uint8)
-            low, high = bits.copy(), bits.copy()
-            self.comm.all_reduce(low, "min")
-            self.comm.all_reduce(high, "max")
-            if (low != high).any():
-                first = array.copy()
-                self.comm.broadcast(first)
-                apart = np.absolute(array.astype(np.float64) - first.astype(np.float64))
-                distance = np.nan_to_num(apart, nan=np.inf).max().reshape(1)
-                self.comm.all_reduce(distance, "max")
-                raise RuntimeError(
-                    f"DataParallel.check_drift: {name!r} differs between ranks, by up to {float(distance[0]):g}; all "
-                    "have to take the same steps, and to change nothing else"
-                )
+        self.surely(lambda: compare("DataParallel.check_drift", self.arrays(), self.comm))
 
     def surely(self, work: Callable[[], Any]) -> Any:
         """What all do together; with `recover`, again by those who are left, until it has worked for all of them."""
@@ -395,18 +363,3 @@ class DataParallel(Wrapper):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As the base's. Every rank loads the same."""
         self.base.load_state_dict(state_dict)
-
-
-class Shards:
-    """One rank's part of every batch that a loader gives."""
-
-    def __init__(self, loader: Any, parallel: DataParallel) -> None:
-        self.loader, self.parallel = loader, parallel
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        for batch in self.loader:
-            parts = self.parallel.shard(*batch)
-            yield parts if isinstance(parts, tuple) else (parts,)

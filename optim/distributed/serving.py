@@ -27,7 +27,8 @@ import minigrad as mg
 from minigrad import Tensor
 
 from ..optimizer import Optimizer
-from .communicator import Communicator, Request, Serial, part_of
+from .communicator import Communicator, Request, Serial
+from .sharding import shard
 
 PULL, PUSH, DONE = range(3)  # what a header wants
 ASK, ANSWER, GRADIENTS = range(8101, 8104)  # tags: a header, what a server sends, what follows a PUSH
@@ -223,13 +224,8 @@ class Worker(Optimizer):
         ValueError
             For no arrays, or arrays of different lengths.
         """
-        lengths = {len(array) for array in batch}
-        if len(lengths) != 1:
-            raise ValueError(f"Worker.shard: wanted arrays of one length, got {[array.shape for array in batch]}")
-        mine = part_of(lengths.pop(), self.number, self.count)
-        self.examples = mine.stop - mine.start
-        parts = tuple(array[mine] for array in batch)
-        return parts if len(parts) > 1 else parts[0]
+        parts, self.examples, _ = shard("Worker.shard", batch, self.number, self.count)
+        return parts
 
     def gradients(self, closure: Callable[[], Tensor]) -> Tensor:
         """Pull the parameters, and take the gradient of the closure's loss there."""

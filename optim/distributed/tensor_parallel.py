@@ -27,7 +27,8 @@ from minigrad.functional import linear
 from minigrad.nn.parameter import check_input
 
 from .collectives import replicate, sum_over_ranks
-from .communicator import Communicator, part_of
+from .communicator import Communicator
+from .sharding import part_of
 
 
 def gather(x: Any, axis: int, n: int, comm: Communicator) -> Any:

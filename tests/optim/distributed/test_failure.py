@@ -17,7 +17,7 @@ import optim
 from minigrad import nn
 from minigrad.nn import functional as F
 from optim.distributed import DataParallel, Serial, mpiexec
-from optim.distributed.communicator import part_of
+from optim.distributed.sharding import part_of
 from tests.optim.distributed.launch import Job, launch
 from tests.optim.distributed.long_run import EVERY, setting, weights
 
