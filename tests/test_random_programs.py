@@ -26,7 +26,7 @@ UNARY = [
     lambda x: x.reshape(-1)[::-1].reshape(N, N),
     lambda x: x[mg.tensor([2, 0, 0])],
     lambda x: x[:, 1:] @ x[:-1],
-    lambda x: mg.where(np.tri(N) > 0, x, 0.5),
+    lambda x: mg.where(mg.tensor(np.tri(N) > 0), x, 0.5),
     lambda x: mg.concatenate([x[1:], x[:1] * 2.0]),
     lambda x: mg.stack([x[0], x[1] * x[2], x[2]], axis=1),
     lambda x: x - x.mean(axis=0, keepdims=True),

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import device_of, is_array
+from ..backend import device_of, is_array, to_device
 from ..engine import Tensor, op
 from ..ops import moveaxis, take_along_axis
 from ..ops.indexing import plain_key
@@ -116,12 +116,16 @@ def classes_last(name: str, x: Any, target: Any, ignore_index: int) -> tuple[Any
     A target that does not count is made class 0. Raises as `cross_entropy`. On a GPU nothing here depends on the values
     of targets, so that it need not be waited for.
     """
-    target = np.asarray(target) if isinstance(target, (int, list, tuple)) else plain_key(target)
+    values = x.data if isinstance(x, Tensor) else x
+    if isinstance(target, (int, list, tuple)):
+        target = to_device(np.asarray(target), device_of(values))
+    target = plain_key(target)
     if not is_array(target) or target.dtype.kind not in "iu":
         raise TypeError(
             f"{name}: targets are class numbers, integers, got {getattr(target, 'dtype', target)!r}; use "
             "y.astype(int), or of rows with a 1 for the class y.argmax(axis=1)"
         )
+    check_together(name, "target", target, values)
     if x.ndim > 2:
         x = moveaxis(x, 1, -1)
     if x.ndim == 0 or target.shape != x.shape[:-1]:
@@ -137,6 +141,16 @@ def classes_last(name: str, x: Any, target: Any, ignore_index: int) -> tuple[Any
     return x, target, kept
 
 
+def check_together(name: str, argument: str, array: Any, x: Any) -> None:
+    """Refuse an argument's array that lies on another device than the scores x."""
+    here, there = device_of(x), device_of(array)
+    if there != here:
+        raise ValueError(
+            f"{name}: x is on {here}, {argument} is on {there}; bring them together first, as with "
+            f"{argument}.to({here!r})"
+        )
+
+
 def class_weights(name: str, weight: Any, x: Any) -> Any:
     """The weight of each class, as an array like the scores x: ones, unless said."""
     if weight is None:
@@ -144,6 +158,7 @@ def class_weights(name: str, weight: Any, x: Any) -> Any:
     weight = weight.data if isinstance(weight, Tensor) else weight
     if np.shape(weight) != x.shape[-1:] or getattr(weight, "dtype", None) != x.dtype:
         raise ValueError(f"{name}: weight is a Tensor of {x.dtype} with shape {x.shape[-1:]}, got {weight!r}")
+    check_together(name, "weight", weight, x)
     return weight
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import minigrad as mg
 import optim
+from minigrad import functional as F
 from minigrad import nn
 from minigrad.backend import register, to_device
 from minigrad.data import DataLoader, TensorDataset
@@ -139,13 +140,23 @@ def test_evaluation_waits_once_a_batch_and_once_for_the_metric(double):
         (lambda a, b: b @ a, "matmul: x is on cuda:0, y is on cpu"),
         (lambda a, b: b + np.ones(2), "add: x is on cuda:0, y is on cpu"),
         (lambda a, b: b * [1.0, 2.0], "multiply: x is on cuda:0, y is on cpu"),
-        (lambda a, b: nn.functional.linear(b, mg.ones((3, 2))), "linear: x is on cuda:0, weight is on cpu"),
+        (lambda a, b: F.linear(b, mg.ones((3, 2))), "linear: x is on cuda:0, weight is on cpu"),
+        (lambda a, b: F.cross_entropy(b, np.array(1)), "cross_entropy: x is on cuda:0, target is on cpu; bring them"),
+        (lambda a, b: F.cross_entropy(a, mg.tensor(1).to("cuda")), "cross_entropy: x is on cpu, target is on cuda:0"),
+        (lambda a, b: F.nll_loss(b, mg.tensor(1)), "nll_loss: x is on cuda:0, target is on cpu"),
+        (lambda a, b: F.cross_entropy(b, 1, mg.ones(2)), "cross_entropy: x is on cuda:0, weight is on cpu"),
         (lambda a, b: b + mg.ones(2, device="cuda:1"), "add: x is on cuda:0, y is on cuda:1"),
     ],
 )
 def test_mixing_devices_names_the_op_and_where_each_argument_is(mix, words, double):
     with pytest.raises(ValueError, match=words):
         mix(mg.ones(2, requires_grad=True), mg.ones(2, device="cuda"))
+
+
+def test_classes_given_as_numbers_go_where_the_scores_are(double):
+    x = mg.ones((2, 3)).to("cuda")
+    assert F.cross_entropy(x, [1, 2]).item() == pytest.approx(np.log(3))
+    assert F.nll_loss(x[0], 1).item() == -1
 
 
 @pytest.mark.parametrize("device", ["gpu", "cpu:0", "cuda:x", "cuda:", "", None, 0])

@@ -7,6 +7,7 @@ import numpy as np
 
 import minigrad as mg
 import optim
+from minigrad.backend import is_array, to_device
 from optim.averages import EWMA, SMA, WMA
 
 KERNELS = {
@@ -68,8 +69,8 @@ def walk(opt, params, steps, first=0):
 
 
 def snapshot(params):
-    """Copies of the parameters' arrays."""
-    return [p.data.copy() for p in params]
+    """Copies of the parameters' arrays, on the host."""
+    return [p.numpy().copy() for p in params]
 
 
 def same(a, b):
@@ -78,6 +79,7 @@ def same(a, b):
         return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, np.ndarray):
+    if is_array(a):
+        a, b = to_device(a, "cpu"), to_device(b, "cpu") if is_array(b) else b
         return isinstance(b, np.ndarray) and a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
     return a == b

@@ -1,0 +1,62 @@
+"""What in the source may copy or wait, and which tests are the CPU's alone, each with its reason (see `suite.py`)."""
+
+# Where minigrad and optim copy between host and device, or wait for a value: the beginning of "file function". A place
+# that is not here fails every test that comes by; one that nothing comes by fails the run.
+# fmt: off
+COSTS = {
+    # made on the host and copied, once
+    "minigrad/nn/attention.py MultiheadAttention.__init__":  "initial values",
+    "minigrad/nn/convolution.py Conv2d.__init__":            "initial values",
+    "minigrad/nn/init.py fill":                              "initial values",
+    "minigrad/nn/linear.py Linear.__init__":                 "initial values",
+    "minigrad/nn/normalization.py BatchNorm.__init__":       "initial values",
+    "minigrad/nn/normalization.py LayerNorm.__init__":       "initial values",
+    "minigrad/nn/parameter.py Parameter.__init__":           "initial values",
+    "minigrad/nn/recurrent.py Recurrent.__init__":           "initial values",
+    "minigrad/nn/sparse.py Embedding.__init__":              "initial values",
+    "minigrad/nn/module.py Module.register_buffer":          "initial values",
+    # moves that were asked for
+    "minigrad/nn/module.py Module.to":                       "a move",
+    "minigrad/ops/shapes.py _moved":                         "a move: x.to, and its gradient's way back",
+    "minigrad/data.py":                                      "a batch of numbers becomes a Tensor",
+    # files, and what is loaded from them
+    "minigrad/saving.py flatten":                            "what is saved goes to a file",
+    "minigrad/nn/module.py Module.load_state_dict":          "what is loaded goes where the module lies",
+    "optim/averaged.py moved":                               "what is loaded goes where the parameters lie",
+    "optim/checks.py as_saved":                              "what is loaded goes where the parameters lie",
+    # looks at derivatives, for a person or a test
+    "minigrad/anomaly.py":                                   "looks at every value: that is what it is for",
+    "minigrad/checking.py":                                  "compares numbers with difference quotients",
+    "minigrad/derivatives.py":                               "what a user gives as a list or number becomes a Tensor",
+    "minigrad/explain.py":                                   "prints",
+    "minigrad/graph.py":                                     "prints",
+    "minigrad/history.py History.saw_epoch":                 "losses and norms of an epoch, at its end",
+    "minigrad/nn/parameter.py Parameter.__repr__":           "prints",
+    "optim/landscape":                                       "numbers to draw and to print",
+    "optim/trajectory":                                      "a path to draw",
+    # values that decide, in a step: docs/gpu.md has their number
+    "minigrad/nn/utils.py clip_grad_norm_":                  "with error_if_nonfinite=True: is it finite?",
+    "minigrad/ops/indexing.py index_put":                    "does an index repeat?",
+    "minigrad/ops/linalg.py cofactors":                      "is the matrix singular?",
+    "optim/line_search.py":                                  "which point is lower?",
+    "optim/newton.py":                                       "is the matrix positive, does the direction go down?",
+    "optim/quasi_newton.py QuasiNewton.iterate":             "is the curvature positive, is the gradient small?",
+    "optim/second_order.py":                                 "the value and slope, for a line search",
+    "optim/natural_gradient.py":                             "is the residual small enough?",
+    "optim/kfac.py":                                         "how far to trust the model",
+    "optim/likelihoods.py uniform":                          "the classes that K-FAC draws are drawn on the host",
+}
+
+# Files that run on the CPU whatever the device: they measure time and memory, or start programs of their own.
+NOT_ASKED = {
+    "tests/cupy":               "compares the two worlds itself",
+    "tests/gpu":                "wants a GPU",
+    "tests/test_docs.py":       "reads pages",
+    "tests/test_benchmarks.py": "the benchmarks set NumPy by hand beside the engine",
+    "tests/test_examples.py":   "programs that draw; the one with --device runs in tests/cupy",
+    "tests/test_resume.py":     "the run goes on in another process, which is the CPU's",
+}
+
+# Tests that fail on a device, as they should.
+REFUSED = {}
+# fmt: on
