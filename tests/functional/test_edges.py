@@ -26,8 +26,8 @@ def value_and_gradient(function, x):
 def test_a_class_at_minus_infinity_that_is_not_wanted_costs_nothing_and_gets_no_gradient():
     x = leaf([[0.0, -INF, 0.0], [0.0, 0.0, -INF]])
     for loss in (
-        lambda x: F.cross_entropy(x, np.array([0, 1]), reduction="none"),
-        lambda x: F.nll_loss(F.log_softmax(x), np.array([0, 1]), reduction="none"),
+        lambda x: F.cross_entropy(x, mg.tensor([0, 1]), reduction="none"),
+        lambda x: F.nll_loss(F.log_softmax(x), mg.tensor([0, 1]), reduction="none"),
     ):
         z, g = value_and_gradient(loss, x)
         np.testing.assert_allclose(z, math.log(2))
@@ -35,30 +35,30 @@ def test_a_class_at_minus_infinity_that_is_not_wanted_costs_nothing_and_gets_no_
 
 
 def test_a_wanted_class_at_minus_infinity_costs_infinity():
-    assert F.cross_entropy(leaf([[0.0, -INF]]), np.array([1])).item() == INF
+    assert F.cross_entropy(leaf([[0.0, -INF]]), mg.tensor([1])).item() == INF
 
 
 def test_huge_scores_do_not_overflow():
-    z, g = value_and_gradient(lambda x: F.cross_entropy(x, np.array([0, 0])), leaf([[1e4, 0.0], [-1e4, 0.0]]))
+    z, g = value_and_gradient(lambda x: F.cross_entropy(x, mg.tensor([0, 0])), leaf([[1e4, 0.0], [-1e4, 0.0]]))
     assert z == 5000.0
     np.testing.assert_array_equal(g, [[0, 0], [-0.5, 0.5]])
 
 
 def test_a_batch_of_which_nothing_counts_costs_nothing_and_has_gradient_0():
     for loss in (F.cross_entropy, F.nll_loss):
-        z, g = value_and_gradient(lambda x, loss=loss: loss(x, np.array([-100, -100])), leaf([[1.0, 2.0], [3.0, -INF]]))
+        z, g = value_and_gradient(lambda x, loss=loss: loss(x, mg.tensor([-100, -100])), leaf([[1.0, 2.0], [3.0, -INF]]))
         assert z == 0 and (g == 0).all()
 
 
 def test_ignored_examples_may_hold_anything():
     x = leaf([[1.0, 2.0], [-INF, -INF]])
-    z, g = value_and_gradient(lambda x: F.nll_loss(x, np.array([0, -100])), x)
+    z, g = value_and_gradient(lambda x: F.nll_loss(x, mg.tensor([0, -100])), x)
     assert z == -1 and g.tolist() == [[-1, 0], [0, 0]]
 
 
 def test_targets_may_be_a_list_or_one_number():
     x = leaf([[1.0, 2.0], [0.0, 0.0]])
-    assert F.cross_entropy(x, [1, 0]).item() == F.cross_entropy(x, np.array([1, 0])).item()
+    assert F.cross_entropy(x, [1, 0]).item() == F.cross_entropy(x, mg.tensor([1, 0])).item()
     assert F.cross_entropy(x[0], 1).item() == F.cross_entropy(x[:1], [1]).item()
 
 
@@ -147,16 +147,16 @@ X32 = X.astype(np.float32)
 IMAGE = mg.zeros((1, 2, 4, 4))
 # fmt: off
 BAD = [
-    (lambda: F.cross_entropy(X, np.array([0.0, 1.0])),                     TypeError,  "cross_entropy: targets.*float64"),
+    (lambda: F.cross_entropy(X, mg.tensor([0.0, 1.0], np.float64)),                     TypeError,  "cross_entropy: targets.*float64"),
     (lambda: F.cross_entropy(X, X),                                        TypeError,  "cross_entropy: targets.*float64"),
-    (lambda: F.cross_entropy(X, np.array([0, 2])),                         ValueError, "0 … 1; targets hold 0 … 2"),
-    (lambda: F.cross_entropy(X, np.array([0, -1])),                        ValueError, "0 … 1; targets hold -1 … 0"),
-    (lambda: F.cross_entropy(X, np.array([0])),                            ValueError, r"\(2, 2\).*\(2,\).*\(1,\)"),
-    (lambda: F.cross_entropy(X, np.array([0, 1]), reduction="max"),        ValueError, "reduction.*'max'"),
-    (lambda: F.cross_entropy(X, np.array([0, 1]), label_smoothing=1.1),    ValueError, "label_smoothing.*1.1"),
-    (lambda: F.cross_entropy(X, np.array([0, 1]), np.ones(3)),             ValueError, r"weight.*float64.*\(2,\)"),
-    (lambda: F.cross_entropy(X32, np.array([0, 1]), np.ones(2)),           ValueError, "weight.*float32"),
-    (lambda: F.nll_loss(X, np.array([0, 5])),                              ValueError, "nll_loss.*0 … 5"),
+    (lambda: F.cross_entropy(X, mg.tensor([0, 2])),                         ValueError, "0 … 1; targets hold 0 … 2"),
+    (lambda: F.cross_entropy(X, mg.tensor([0, -1])),                        ValueError, "0 … 1; targets hold -1 … 0"),
+    (lambda: F.cross_entropy(X, mg.tensor([0])),                            ValueError, r"\(2, 2\).*\(2,\).*\(1,\)"),
+    (lambda: F.cross_entropy(X, mg.tensor([0, 1]), reduction="max"),        ValueError, "reduction.*'max'"),
+    (lambda: F.cross_entropy(X, mg.tensor([0, 1]), label_smoothing=1.1),    ValueError, "label_smoothing.*1.1"),
+    (lambda: F.cross_entropy(X, mg.tensor([0, 1]), mg.ones(3, np.float64)),             ValueError, r"weight.*float64.*\(2,\)"),
+    (lambda: F.cross_entropy(X32, mg.tensor([0, 1]), mg.ones(2, np.float64)),           ValueError, "weight.*float32"),
+    (lambda: F.nll_loss(X, mg.tensor([0, 5])),                              ValueError, "nll_loss.*0 … 5"),
     (lambda: F.mse_loss(X, mg.zeros((2, 1), np.float64)),                  ValueError, r"mse_loss.*\(2, 2\).*\(2, 1\)"),
     (lambda: F.mse_loss(X32, mg.zeros((2, 2), np.float64)),                TypeError,  "mse_loss.*float64.*astype"),
     (lambda: F.l1_loss(X, mg.zeros((2, 2), np.int64)),                     TypeError,  "l1_loss.*int64.*astype"),

@@ -47,16 +47,22 @@ W = np.array([0.5, 1.0, 2.0, 0.3, 1.7])
 ONES = np.ones(5)
 P = RANDOM.random((4, 5))
 
+
+def like(x, constant):
+    """An array beside an array, a Tensor beside a Tensor."""
+    return mg.tensor(constant) if isinstance(x, mg.Tensor) else constant
+
+
 # fmt: off
 PAIRS = {  # name: (the op, the composition), both functions of one Tensor
     "softmax":        (F.softmax, plain_softmax),
     "log_softmax":    (F.log_softmax, lambda x: x - np.log(np.exp(x).sum(axis=-1, keepdims=True))),
-    "log_loss":       (lambda x: log_loss(x, P), lambda x: -(P * (x - np.log(np.exp(x).sum(axis=-1, keepdims=True)))).sum(axis=-1)),
-    "cross_entropy":  (lambda x: F.cross_entropy(x, TARGET), lambda x: plain_cross_entropy(x, TARGET, ONES, -100, 0.0)),
-    "cross_entropy, weights":   (lambda x: F.cross_entropy(x, TARGET, mg.tensor(W)), lambda x: plain_cross_entropy(x, TARGET, W, -100, 0.0)),
-    "cross_entropy, ignored":   (lambda x: F.cross_entropy(x, TARGET, ignore_index=2), lambda x: plain_cross_entropy(x, TARGET, ONES, 2, 0.0)),
-    "cross_entropy, smoothing": (lambda x: F.cross_entropy(x, TARGET, label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, ONES, -100, 0.3)),
-    "cross_entropy, all":       (lambda x: F.cross_entropy(x, TARGET, mg.tensor(W), ignore_index=4, label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, W, 4, 0.3)),
+    "log_loss":       (lambda x: log_loss(x, like(x, P)), lambda x: -(P * (x - np.log(np.exp(x).sum(axis=-1, keepdims=True)))).sum(axis=-1)),
+    "cross_entropy":  (lambda x: F.cross_entropy(x, mg.tensor(TARGET)), lambda x: plain_cross_entropy(x, TARGET, ONES, -100, 0.0)),
+    "cross_entropy, weights":   (lambda x: F.cross_entropy(x, mg.tensor(TARGET), mg.tensor(W)), lambda x: plain_cross_entropy(x, TARGET, W, -100, 0.0)),
+    "cross_entropy, ignored":   (lambda x: F.cross_entropy(x, mg.tensor(TARGET), ignore_index=2), lambda x: plain_cross_entropy(x, TARGET, ONES, 2, 0.0)),
+    "cross_entropy, smoothing": (lambda x: F.cross_entropy(x, mg.tensor(TARGET), label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, ONES, -100, 0.3)),
+    "cross_entropy, all":       (lambda x: F.cross_entropy(x, mg.tensor(TARGET), mg.tensor(W), ignore_index=4, label_smoothing=0.3), lambda x: plain_cross_entropy(x, TARGET, W, 4, 0.3)),
     "mean_square":    (lambda x: mean_square(x, P), lambda x: np.square(x - P).mean()),
     "mean_square of the target": (lambda x: mean_square(P, x), lambda x: np.square(P - x).mean()),
     "standardize":    (lambda x: standardize(x, (-1,), 1e-3), lambda x: plain_standardize(x, (-1,), 1e-3)),

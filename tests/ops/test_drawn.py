@@ -49,7 +49,7 @@ def test_any_two_shapes_that_broadcast(op, drawn):
 @given(drawn=npst.mutually_broadcastable_shapes(num_shapes=3, max_dims=4, min_side=0, max_side=3))
 def test_where_of_any_three_shapes_that_broadcast(drawn):
     condition, x, y = drawn.input_shapes
-    mask = np.random.default_rng(2).random(condition) < 0.5
+    mask = mg.tensor(np.random.default_rng(2).random(condition) < 0.5)
     check(lambda x, y: np.where(mask, x, y), leaf(x), leaf(y, 1))
 
 
