@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from . import engine
-from .backend import as_array, device_of, is_array
+from .backend import as_array, device_of, is_array, to_device
 from .row import Row
 from .tensor import Tensor, tensor
 
@@ -161,10 +161,14 @@ def start(name: str, output: Any, gradient: Any, create_graph: bool) -> tuple[No
         seed = np.empty_like(output.data)
         seed.fill(1)
         return output.node, Tensor(seed) if create_graph else seed
-    if not isinstance(gradient, Tensor):
-        gradient = Tensor(as_array(operand(gradient, output.node.row)))
+    if is_array(gradient):
+        gradient = Tensor(gradient)
+    elif not isinstance(gradient, Tensor):  # numbers, which lie nowhere yet
+        gradient = Tensor(to_device(as_array(operand(gradient, output.node.row)), output.device))
     if gradient.shape != output.shape:
         raise ValueError(f"{name}: the output has shape {output.shape}, the gradient given for it {gradient.shape}")
+    if gradient.device != output.device:
+        raise ValueError(f"{name}: the output is on {output.device}, the gradient given for it on {gradient.device}")
     if gradient.dtype != output.dtype:
         gradient = gradient.astype(output.dtype)
     return output.node, gradient if create_graph else gradient.data

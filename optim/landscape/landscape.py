@@ -127,11 +127,11 @@ class Landscape:
 
     def direction(self, what: str, v: Any) -> Any:
         """v as a vector: given as one, or as one array for each parameter. Raises ValueError for anything else."""
-        arrays = [each.data if isinstance(each, Tensor) else np.asarray(each, np.float64) for each in as_inputs(v)]
+        arrays = [mg.tensor(each, np.float64, device=self.params[0].device).data for each in as_inputs(v)]
         shapes, wanted = [a.shape for a in arrays], [p.shape for p in self.params]
         if shapes not in (wanted, [(self.n,)]):
             raise ValueError(f"{self.name}: {what} has shape {shapes}; wanted ({self.n},), or one for each of {wanted}")
-        vector = self.there(np.concatenate(arrays, axis=None)).astype(np.float64)
+        vector = np.concatenate(arrays, axis=None)
         if not np.isfinite(vector).all():
             raise ValueError(f"{self.name}: {what} is not finite")
         return vector

@@ -61,7 +61,7 @@ def convergence_rate(errors: Sequence[float], tail: float = 0.5) -> Rate:
     0.9^t
     order 2
     """
-    e = np.asarray(errors, float)
+    e = np.array([float(error) for error in errors])  # also of Tensors, wherever they lie
     if not np.isfinite(e).all() or not 0 < tail <= 1:
         raise ValueError(f"convergence_rate: wanted finite errors and 0 < tail <= 1, got tail = {tail}, errors {e}")
     gone = np.flatnonzero(e <= 0)

@@ -36,8 +36,7 @@ MAKERS = [mg.tensor, mg.zeros, mg.ones, mg.full, mg.arange, mg.eye, mg.randn, mg
 # What only passes on what it was called with: who called it is asked instead.
 PASSING_ON = {"tests/cupy/double.py", "tests/cupy/suite.py", "minigrad/tensor.py", "minigrad/backend.py"}
 PASSING_ON |= {"minigrad/creation.py", "minigrad/engine.py op.<locals>.apply", "minigrad/chores.py operand"}
-PASSING_ON |= {"minigrad/chores.py start", "minigrad/chores.py start_all", "minigrad/engine.py backward"}
-PASSING_ON |= {"minigrad/engine.py grad", "minigrad/ops/indexing.py", "minigrad/ops/__init__.py _about_values.<locals>.<lambda>"}
+PASSING_ON |= {"minigrad/ops/indexing.py", "minigrad/ops/__init__.py _about_values.<locals>.<lambda>"}
 
 seen = set()  # places that cost something, in this process
 strangers = set()  # those of the test that is under way that are not in COSTS
@@ -169,15 +168,13 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-failed, ran, places = set(), set(), set()  # gathered by the process that the others report to
+failed, places = set(), set()  # gathered by the process that the others report to
 
 
 def pytest_runtest_logreport(report):
     test = entry(report.nodeid)
-    if test and report.when == "call":
-        ran.add(test)
-        if report.outcome != "passed":
-            failed.add(test)
+    if test and report.when == "call" and report.outcome != "passed":
+        failed.add(test)
     places.update(*(value for name, value in report.user_properties if name == "places"))
 
 

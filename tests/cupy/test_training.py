@@ -96,6 +96,17 @@ def test_moving_is_an_op_whose_gradient_comes_back(double):
     assert x.grad.numpy().tolist() == [2.0, 4.0]
 
 
+def test_an_outputs_gradient_lies_where_the_output_does_or_is_a_number(double):
+    x = mg.ones(2, requires_grad=True, device="cuda")
+    (x * x).sum().backward(3.0)
+    (x * x).backward([1.0, 0.0])
+    assert x.grad.numpy().tolist() == [8.0, 6.0]
+    with pytest.raises(ValueError, match="the output is on cuda:0, the gradient given for it on cpu"):
+        (x * x).backward(np.ones(2, np.float32))
+    with pytest.raises(ValueError, match="grad: the output is on cuda:0, the gradient given for it on cpu"):
+        mg.grad(x * x, x, mg.ones(2))
+
+
 def test_devices_have_numbers(double):
     x = mg.ones(2, device="cuda:1")
     assert (x.device, x.to("cuda") is x, x.to("cuda:0").device) == ("cuda:1", True, "cuda:0")

@@ -46,7 +46,9 @@ def test_huge_scores_do_not_overflow():
 
 def test_a_batch_of_which_nothing_counts_costs_nothing_and_has_gradient_0():
     for loss in (F.cross_entropy, F.nll_loss):
-        z, g = value_and_gradient(lambda x, loss=loss: loss(x, mg.tensor([-100, -100])), leaf([[1.0, 2.0], [3.0, -INF]]))
+        z, g = value_and_gradient(
+            lambda x, loss=loss: loss(x, mg.tensor([-100, -100])), leaf([[1.0, 2.0], [3.0, -INF]])
+        )
         assert z == 0 and (g == 0).all()
 
 

@@ -84,7 +84,7 @@ def test_the_derivative_of_hypot_and_std_at_zero_is_zero():
 def test_maximum_and_minimum_share_a_tie_equally():
     for op in (mg.maximum, mg.minimum):
         x, y = leaf(1.0), leaf(1.0)
-        op(x, y).backward(np.ones(1))
+        op(x, y).backward([1.0])
         assert (x.grad.item(), y.grad.item()) == (0.5, 0.5)
 
 

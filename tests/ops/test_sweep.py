@@ -48,7 +48,7 @@ def gradients(case, xs, create_graph=False):
     """Of the outputs, weighted at random, with respect to all of xs that require one."""
     result = case(*xs)
     ys = [y for y in (result if isinstance(result, (tuple, list)) else [result]) if y.requires_grad]
-    weights = [np.random.default_rng(9).uniform(1, 2, y.shape).astype(y.dtype) for y in ys]
+    weights = [mg.tensor(np.random.default_rng(9).uniform(1, 2, y.shape), y.dtype) for y in ys]
     return mg.grad(ys, [x for x in xs if isinstance(x, mg.Tensor)], weights, create_graph=create_graph)
 
 

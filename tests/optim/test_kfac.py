@@ -83,7 +83,7 @@ def test_momentum_adds_a_share_of_the_last_step_to_the_next():
             path.append(vector(model))
         ends.append(path)
     (a0, a1, a2), (b0, b1, b2) = ends
-    np.testing.assert_equal((a0, a1), (b0, b1))
+    np.testing.assert_equal([*map(np.asarray, (a0, a1))], [*map(np.asarray, (b0, b1))])
     np.testing.assert_allclose(b2 - a2, 0.9 * (a1 - a0), atol=1e-12)
 
 

@@ -162,12 +162,12 @@ def test_running_statistics_stay_also_where_only_parameters_are_given():
 def test_products_are_those_of_the_point_where_one_is():
     here = Landscape("test", lambda p: (p**3).sum(), np.array([1.0, 2.0]))
     for x in (1.0, 3.0, 1.0):
-        with here.moved(np.array([x - 1.0, 0.0])):
-            np.testing.assert_allclose(here.product(np.ones(2)), [6 * x, 12])
-    np.testing.assert_allclose(here.product(np.ones(2)), [6, 12])
-    with here.moved(np.zeros(2)):
-        here.product(np.ones(2))
-    np.testing.assert_allclose(here.product(np.ones(2)), [6, 12])
+        with here.moved(here.there([x - 1.0, 0.0])):
+            np.testing.assert_allclose(here.product(here.there([1.0, 1.0])), [6 * x, 12])
+    np.testing.assert_allclose(here.product(here.there([1.0, 1.0])), [6, 12])
+    with here.moved(here.there([0.0, 0.0])):
+        here.product(here.there([1.0, 1.0]))
+    np.testing.assert_allclose(here.product(here.there([1.0, 1.0])), [6, 12])
 
 
 def test_a_point_may_be_numbers_integers_an_array_or_several_tensors():

@@ -201,7 +201,7 @@ def test_what_is_refused_changes_nothing():
         opt.step(lambda: (p * p).sum() * np.inf)
     with pytest.raises(TypeError, match="wants a closure"):
         opt.step()
-    np.testing.assert_equal(p.data, [2.0, 1.0])
+    np.testing.assert_equal(p.numpy(), [2.0, 1.0])
     assert not opt.state or not opt.memory["t"]
 
 
