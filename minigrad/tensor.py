@@ -286,6 +286,8 @@ class Tensor:
         return find_row(ufunc)(*inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function in FILLED and self.device != "cpu":  # NumPy hands these on with a device= that CuPy does not take
+            return Tensor(backend.to_device(function(*args, **kwargs), self.device))
         if function in CREATION:  # np.zeros(shape, like=tensor)
             return Tensor(function(*args, **kwargs, like=self.data))
         return find_row(function)(*args, **kwargs)
@@ -408,7 +410,8 @@ ELSEWHERE = {
     "requires_grad_": "x.requires_grad = True",
 }
 
-CREATION = {np.zeros, np.ones, np.full, np.empty, np.arange, np.eye, np.identity}
+FILLED = {np.ones, np.full, np.eye}
+CREATION = {np.zeros, np.empty, np.arange, np.identity, *FILLED}
 
 
 def find_row(function: Any) -> Callable[..., Any]:

@@ -38,7 +38,7 @@ def log_det(x):
 
 def network(x):
     wave, height = x[:4].reshape(2, 2), x[4:]
-    return F.mse_loss(mg.tanh(mg.outer(PLACES, wave[:, 0]) + wave[:, 1]) @ height, PLACES**2)
+    return F.mse_loss(mg.tanh(mg.outer(mg.tensor(PLACES), wave[:, 0]) + wave[:, 1]) @ height, mg.tensor(PLACES**2))
 
 
 # fmt: off
@@ -58,7 +58,7 @@ FUNCTIONS = {
     "trace_of_cube":  trace_of_cube,
     "log_det":        log_det,
     "inverse":        lambda x: U @ mg.linalg.inv(x.reshape(2, 2)) @ V,
-    "cross_entropy":  lambda x: F.cross_entropy(INPUTS @ x.reshape(3, 2).T, LABELS),
+    "cross_entropy":  lambda x: F.cross_entropy(INPUTS @ x.reshape(3, 2).T, mg.tensor(LABELS)),
     "network":        network,
 }
 # fmt: on

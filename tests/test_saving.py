@@ -41,7 +41,7 @@ def same(x, y):
     if type(x) is not type(y):
         return False
     if isinstance(x, mg.Tensor):
-        return x.requires_grad == y.requires_grad and same(x.data, y.data)
+        return x.requires_grad == y.requires_grad and same(x.numpy(), y.numpy())
     if isinstance(x, (np.ndarray, np.generic)):
         bits = x.tobytes() == y.tobytes() or (
             x.dtype.char == "g" and np.array_equal(x, y)

@@ -34,6 +34,8 @@ COSTS = {
     "minigrad/derivatives.py":                               "what a user gives as a list or number becomes a Tensor",
     "minigrad/explain.py":                                   "prints",
     "minigrad/graph.py":                                     "prints",
+    "minigrad/training.py evaluate":                         "the loss of each batch, to add up",
+    "minigrad/training.py accuracy":                         "the metric, once",
     "minigrad/history.py History.saw_epoch":                 "losses and norms of an epoch, at its end",
     "minigrad/nn/parameter.py Parameter.__repr__":           "prints",
     "optim/landscape":                                       "numbers to draw and to print",
@@ -62,12 +64,19 @@ NOT_ASKED = {
     "tests/test_resume.py":     "the run goes on in another process, which is the CPU's",
 }
 
-# Tests that fail on a device, as they should: on one of their cases at least.
+# Tests that fail on a device, as they should, by a part of their name: one of those with that part at least.
 NAN    = "a matrix that cannot be decomposed gives NaN on a device"
 SHARED = "the array is the host's own, shared"
+CPU    = "prints the device, which is the CPU"
 UNSEEN = "one of its values is not looked at on a device, where that is a wait"
 ARRAYS = "calls with NumPy's arrays alone, which stay on the host, beside a Tensor that does not"
 REFUSED = {
+    "device=cpu": "takes a Tensor back to the CPU and goes on with it there",
+    "[minigrad.ops.shapes.moved-x]": "takes a Tensor back to the CPU and goes on with it there",
+    "[to_winners(": "the case's arrays are the host's; tests/cupy/test_ops.py moves them",
+    "[of_winners(": "the case's arrays are the host's; tests/cupy/test_ops.py moves them",
+    "[minigrad.ops.windows.to_winners": "the case's arrays are the host's; tests/cupy/test_ops.py moves them",
+    "[minigrad.ops.windows.of_winners": "the case's arrays are the host's; tests/cupy/test_ops.py moves them",
     "tests/ops/test_special_points.py::test_matrices_that_cannot_be_inverted_or_factored_are_refused_by_name": NAN,
     "tests/ops/test_special_points.py::test_erf_without_scipy_is_as_exact": "CuPy has its own erf, without SciPy",
     "tests/optim/test_kfac.py::test_what_is_refused_changes_nothing": NAN,
@@ -76,6 +85,11 @@ REFUSED = {
     "tests/test_anomaly.py::test_it_ends_with_its_block_also_after_an_error": "NumPy's warnings, which CuPy does not give",
     "tests/test_data.py::test_a_tensor_data_set_pairs_elements_and_shares_its_arrays": SHARED,
     "tests/test_bad_calls.py::test_a_bad_call_names_the_culprit_and_changes_nothing": UNSEEN,
+    "tests/optim/test_invariants.py::test_parameters_that_do_not_lie_in_order_are_updated_where_they_lie": SHARED,
+    "tests/test_tensor.py::test_detach_shares_the_data_and_numpy_hands_them_out": SHARED,
+    "tests/test_tensor.py::test_repr_shows_values_dtype_device_and_the_op_that_made_it": CPU,
+    "tests/test_tensor.py::test_python_numbers_come_out_of_one_element": CPU,
+    "tests/test_engine.py::test_a_scalar_numpy_returns_becomes_an_array_before_a_rule_sees_it": "a device has no scalars",
     "tests/nn/test_layers.py::test_a_layer_refuses_a_bad_input_and_says_what_it_wants": UNSEEN,
     "tests/functional/test_edges.py::test_a_bad_call_names_the_function_and_the_value": UNSEEN,
     "tests/functional/test_fused.py::test_given_an_array_it_gives_an_array": ARRAYS,

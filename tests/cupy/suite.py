@@ -37,6 +37,7 @@ MAKERS = [mg.tensor, mg.zeros, mg.ones, mg.full, mg.arange, mg.eye, mg.randn, mg
 PASSING_ON = {"tests/cupy/double.py", "tests/cupy/suite.py", "minigrad/tensor.py", "minigrad/backend.py"}
 PASSING_ON |= {"minigrad/creation.py", "minigrad/engine.py op.<locals>.apply", "minigrad/chores.py operand"}
 PASSING_ON |= {"minigrad/ops/indexing.py", "minigrad/ops/__init__.py _about_values.<locals>.<lambda>"}
+PASSING_ON |= {"minigrad/ops/__init__.py _reversed_operands.<locals>.<lambda>"}
 
 seen = set()  # places that cost something, in this process
 strangers = set()  # those of the test that is under way that are not in COSTS
@@ -145,7 +146,7 @@ def pytest_ignore_collect(collection_path):
 
 def entry(nodeid):
     """The line of REFUSED that excuses a test, if there is one."""
-    return next((test for test in REFUSED if nodeid == test or nodeid.startswith((f"{test}[", f"{test}::"))), None)
+    return next((part for part in REFUSED if part in nodeid), None)
 
 
 def pytest_collection_modifyitems(items):

@@ -107,6 +107,13 @@ def test_an_outputs_gradient_lies_where_the_output_does_or_is_a_number(double):
         mg.grad(x * x, x, mg.ones(2))
 
 
+def test_numpys_creation_functions_make_what_lies_where_a_tensor_does(double):
+    x = mg.ones(2, device="cuda")
+    made = [np.zeros(2, like=x), np.ones((2, 3), np.float32, like=x), np.full(2, 3.0, like=x), np.eye(2, like=x)]
+    assert {y.device for y in made} == {"cuda:0"}
+    assert [y.numpy().sum() for y in made] == [0, 6, 6, 2]
+
+
 def test_devices_have_numbers(double):
     x = mg.ones(2, device="cuda:1")
     assert (x.device, x.to("cuda") is x, x.to("cuda:0").device) == ("cuda:1", True, "cuda:0")

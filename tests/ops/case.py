@@ -94,9 +94,10 @@ class Case:
         return [a.astype(dtype) if a.dtype.kind == "f" else a for a in found]
 
     def tensors(self, dtype: Any = np.float64) -> list[Any]:
-        """The same as Tensors that require a gradient; what is fixed stays an array."""
+        """The same as Tensors that require a gradient; what is fixed stays an array, and lies where they do."""
         return [
-            a if draw.fixed else mg.tensor(a, requires_grad=True) for a, draw in zip(self.arrays(dtype), self.draws)
+            mg.tensor(a).data if draw.fixed else mg.tensor(a, requires_grad=True)
+            for a, draw in zip(self.arrays(dtype), self.draws)
         ]
 
     def __call__(self, *values: Any) -> Any:

@@ -152,7 +152,7 @@ def scattered(a):
     """The same numbers, every second element of a larger array with its axes the other way round."""
     if a.ndim == 0:
         return a
-    wide = np.empty([2 * n for n in a.shape[::-1]], a.dtype)
+    wide = np.zeros([2 * n for n in a.shape[::-1]], a.dtype, like=a)
     view = wide[tuple(slice(None, None, 2) for _ in a.shape)].T
     view[...] = a
     return view

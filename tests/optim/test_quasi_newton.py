@@ -10,6 +10,7 @@ import pytest
 import minigrad as mg
 import optim
 from minigrad import nn
+from minigrad.backend import is_array
 from tests.golden.classics import CLASSICS
 from tests.golden.paths import load
 from tests.optim.against_scipy import SCIPY, ratios, solve
@@ -162,7 +163,7 @@ def test_float32_stays_float32_and_the_arrays_stay_the_same_objects(make):
 def held(opt):
     """How many numbers there are in all arrays of what a method remembers."""
     values = [v for value in opt.memory.values() for v in (value if isinstance(value, list) else [value])]
-    return sum(v.size for v in values if isinstance(v, np.ndarray))
+    return sum(v.size for v in values if is_array(v))
 
 
 def wide(n):
