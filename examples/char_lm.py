@@ -95,7 +95,7 @@ class Transformer(nn.Module):
         self.score = nn.Linear(width, len(LETTERS))
 
     def forward(self, letters):
-        x = self.embed(letters) + self.place(np.arange(letters.shape[1]))
+        x = self.embed(letters) + self.place(np.arange(letters.shape[1], like=letters))
         for block in self.blocks:
             x = block(x)
         return self.score(self.norm(x))

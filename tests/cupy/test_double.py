@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from tests.cupy.double import Array, counted
+from tests.cupy.double import Array, counted, own
 
 HOST = np.arange(6.0).reshape(2, 3)
 
@@ -105,3 +105,14 @@ def test_numpys_functions_take_the_two_together(double):
     a, t = mg.ones(3).to("cuda").data, mg.ones(3, requires_grad=True, device="cuda")
     assert isinstance(np.multiply(a, t), mg.Tensor)
     assert isinstance(np.concatenate([a, t]), mg.Tensor)
+
+
+def test_cupys_own_functions_and_updates_in_place_refuse_a_tensor_beside_an_array(double):
+    a, t = mg.ones(3).to("cuda").data, mg.ones(3, device="cuda")
+    with pytest.raises(TypeError, match="Unsupported type.*Tensor"):
+        own(np.multiply)(a, t)
+    assert np.array_equal(own(np.multiply)(a, t.data).get(), [1, 1, 1])
+    with pytest.raises(TypeError):
+        a -= t
+    a -= t.data
+    assert not a.get().any()
