@@ -164,12 +164,18 @@ def fit(
     Raises
     ------
     ValueError
-        For early stopping or a metric without validation, an unknown `scheduler_each`.
+        For early stopping or a metric without validation, an unknown `scheduler_each`, an optimizer of another model.
+    TypeError
+        For something else in the optimizer's place.
     """
     if validation is None and (early_stopping is not None or metric is not None):
         raise ValueError("fit: metric and early_stopping look at a validation set; give validation=loader")
     if scheduler_each not in ("epoch", "step"):
         raise ValueError(f"fit: scheduler_each is 'epoch' or 'step', got {scheduler_each!r}")
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(f"fit: optimizer is {optimizer!r}; wanted one that was made, as optim.Adam(model.parameters())")
+    if not {p for group in optimizer.param_groups for p in group["params"]} & {*model.parameters()}:
+        raise ValueError("fit: the optimizer has none of the model's parameters; was it made for another model?")
     history = History() if history is None else history
     layers = own_parameters(model)
     model.train()

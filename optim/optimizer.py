@@ -101,6 +101,12 @@ class Optimizer:
         if "update" not in vars(cls):
             return
         _, _, _, *given = inspect.signature(cls.update).parameters.values()
+        for p in given:
+            if (p.kind is p.KEYWORD_ONLY and p.name != "t") == (p.default is p.empty):
+                raise TypeError(
+                    f"{cls.__name__}.update: {p.name} is neither state nor a setting; state comes by position and has "
+                    "no default, settings follow a * and have one: update(self, p, g, v, *, t, lr=0.1)"
+                )
         settings = [p for p in given if p.kind is p.KEYWORD_ONLY and p.name != "t"]
         cls.state_names = [p.name for p in given if p.kind is p.POSITIONAL_OR_KEYWORD]
         cls.defaults = {p.name: p.default for p in settings}
@@ -122,14 +128,17 @@ class Optimizer:
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
         self._plans: dict[int, Plan] = {}
-        if isinstance(params, (Tensor, dict)) or not isinstance(params, Iterable):
+        if isinstance(params, (Tensor, dict)) or hasattr(params, "parameters") or not isinstance(params, Iterable):
             hint = ": use model.parameters()" if hasattr(params, "parameters") else ""
             raise TypeError(
                 f"{self._name}: params is a list of Tensors or of dicts, got one {type(params).__name__}{hint}"
             )
         groups = list(params)
         if not groups:
-            raise ValueError(f"{self._name}: got no parameters; was model.parameters() used up before?")
+            raise ValueError(
+                f"{self._name}: got no parameters; was model.parameters() used up before? Or is what the model "
+                "learns a plain Tensor and no nn.Parameter?"
+            )
         for group in groups if all(isinstance(group, dict) for group in groups) else [{"params": groups}]:
             self.add_param_group(group)
 

@@ -401,3 +401,14 @@ def test_a_file_that_is_no_checkpoint_of_a_run_is_refused(tmp_path):
         training.load_checkpoint(tmp_path / "other.npz", model=nn.Linear(1, 1))
     with pytest.raises(FileNotFoundError):
         training.load_checkpoint(tmp_path / "nowhere.npz", model=nn.Linear(1, 1))
+
+
+def test_an_optimizer_of_another_model_or_none_at_all_is_refused_before_anything_is_done():
+    model, other = nn.Linear(1, 1), nn.Linear(1, 1)
+    batches = [(mg.ones((2, 1)), mg.ones((2, 1)))]
+    before = model.weight.data.copy()
+    with pytest.raises(ValueError, match="fit: the optimizer has none of the model's parameters"):
+        fit(model, nn.MSELoss(), optim.SGD(other.parameters(), lr=0.1), batches, 1)
+    with pytest.raises(TypeError, match="fit: optimizer is .*SGD.*; wanted one that was made"):
+        fit(model, nn.MSELoss(), optim.SGD, batches, 1)
+    assert model.weight.data == before

@@ -73,7 +73,7 @@ class Buckets:
         self.comm = comm
         self.kept: dict[Tensor, Any] = {}
         self.listening = False
-        self.passes = 0  # backward passes that were summed: all ranks have to be in the same
+        self.batches = 0  # how many this rank has had: all have to be at the same
         self.buckets = [Bucket(group) for group in grouped(reversed([*params]))]
         self.of = {p: bucket for bucket in self.buckets for p in bucket.params}
         self.has_gradient: dict[Tensor, bool] = {}
@@ -89,7 +89,6 @@ class Buckets:
                 bucket.settle()  # of a pass that an error ended
             bucket.missing = {p for p in bucket.params if p.requires_grad}
         self.listening, self.next = True, 0
-        self.passes += 1
 
     def arrived(self, p: Tensor) -> None:
         """A parameter's gradient is complete: start what is full now."""
@@ -121,12 +120,12 @@ class Buckets:
         self.listening = False
         while self.next < len(self.buckets):
             self.start_next()
-        sums = np.array([self.passes, loss, *self.has_gradient.values()], np.float64)
+        sums = np.array([self.batches, loss, *self.has_gradient.values()], np.float64)
         self.comm.all_reduce(sums)
-        if sums[0] != self.passes * self.comm.size:
+        if sums[0] != self.batches * self.comm.size:
             raise RuntimeError(
-                f"DataParallel: rank {self.comm.rank} is in backward pass {self.passes}, others are elsewhere; all "
-                "have to take the same steps, also where one has nothing to do or meets an error"
+                f"DataParallel: rank {self.comm.rank} is at its batch {self.batches}, others are not; all have to "
+                "shard the same batches and take the same steps, also where one has nothing to do or meets an error"
             )
         for bucket in self.buckets:
             bucket.finish()

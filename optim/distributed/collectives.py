@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import minigrad as mg
+from minigrad.backend import as_array
 
 from .communicator import Communicator
 
@@ -26,7 +27,7 @@ def _total(x: Any, comm: Communicator) -> Any:
     Where the loss is a sum of parts, one on each rank, x here moves all of them through that sum: its gradient is the
     sum of everybody's gradients. All ranks have to differentiate it, as they all have to compute it.
     """
-    z = x.copy()
+    z = as_array(x).copy()
     comm.all_reduce(z)
     return z
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from minigrad.backend import is_array
+
 
 class RankLost(RuntimeError):
     """Another process of the world has died. Raised where MPI can go on without it (``mpiexec --with-ft ulfm``)."""
@@ -101,9 +103,11 @@ class Serial(Communicator):
 
     def broadcast(self, array: Any, root: int = 0) -> None:
         check_rank("broadcast: root", root, self)
+        check_array("broadcast", array)
 
     def start_all_reduce(self, array: Any, op: str = "sum") -> Request:
         check_op(op)
+        check_array("all_reduce", array)
         return Request()
 
     def start_send(self, array: Any, to: int, tag: int = 0) -> Request:
@@ -132,6 +136,15 @@ def check_op(op: str) -> None:
     """Raise ValueError for an op that `all_reduce` does not know."""
     if op not in OPS:
         raise ValueError(f"all_reduce: op = {op!r}; wanted one of {', '.join(OPS)}")
+
+
+def check_array(method: str, x: Any) -> None:
+    """Raise TypeError for what is no array: what travels is changed in place."""
+    if not is_array(x):
+        raise TypeError(
+            f"{method}: wanted an array, which is changed in place, got {type(x).__name__}; of a Tensor give its data, "
+            "of a number np.array([number])"
+        )
 
 
 def check_rank(what: str, rank: Any, comm: Communicator) -> None:

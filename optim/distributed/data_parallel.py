@@ -33,7 +33,7 @@ from ..wrapper import Wrapper
 from .buckets import Buckets
 from .collectives import total
 from .communicator import Communicator, RankLost
-from .replicas import averaged, compare
+from .replicas import averaged, compare, refuse_unlike
 from .sharding import Shards, shard
 
 
@@ -94,7 +94,8 @@ class DataParallel(Wrapper):
         For a method that looks at more than losses and gradients (Newton, NaturalGradient, KFAC); for `recover` around
         one whose step is not just `gradients`, then `apply`.
     ValueError
-        For an optimizer of other parameters than the model's; for `recover` where MPI cannot.
+        For an optimizer of other parameters than the model's; where the ranks' models are not alike; for `recover`
+        where MPI cannot.
 
     References
     ----------
@@ -148,6 +149,7 @@ class DataParallel(Wrapper):
         if not {*self.parameters()} <= {*model.parameters()}:
             raise ValueError("DataParallel: the optimizer has parameters that are not the model's")
         self.model, self.comm = model, comm
+        refuse_unlike("DataParallel", {name: (a.shape, str(a.dtype)) for name, a in self.arrays().items()}, comm)
         self.examples, self.share = 1, 1 / comm.size  # of the batch; equal parts, until `shard` knows better
         self.unused = 0  # how many examples a batch had that was sharded, and not stepped on yet
         self.kept_loss = 0.0  # of what was accumulated
@@ -194,6 +196,7 @@ class DataParallel(Wrapper):
                 "at least one on each; drop the last batch, or use statistics='local'"
             )
         self.examples, self.share, self.unused = examples, examples / n, n
+        self.buckets.batches += 1
         return parts
 
     def shards(self, loader: Any) -> Shards:
@@ -344,7 +347,6 @@ class DataParallel(Wrapper):
             if self.comm.agree(fine):
                 return result
             self.comm = self.buckets.comm = self.comm.shrink()
-            self.buckets.passes = 0
             work = partial(self.reweighted, work)
 
     def reweighted(self, work: Callable[[], Any]) -> Any:

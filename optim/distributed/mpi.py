@@ -25,7 +25,7 @@ import numpy as np
 
 from minigrad.backend import device_of, to_device, world_of
 
-from .communicator import Communicator, RankLost, Request, Serial, check_op, check_rank
+from .communicator import Communicator, RankLost, Request, Serial, check_array, check_op, check_rank
 
 # What launchers tell the processes that they start: Open MPI, MPICH and Intel MPI, Slurm's srun (by PMI or PMIx).
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMI_RANK", "PMIX_RANK")
@@ -113,6 +113,7 @@ class MPI(Communicator):
 
     def broadcast(self, array: Any, root: int = 0) -> None:
         check_rank("broadcast: root", root, self)
+        check_array("broadcast", array)
         buffer = self.buffer(array)
         with self.lost():
             self.comm.Bcast(buffer, root)
@@ -120,12 +121,14 @@ class MPI(Communicator):
 
     def all_reduce(self, array: Any, op: str = "sum") -> None:
         check_op(op)
+        check_array("all_reduce", array)
         buffer = self.buffer(array)
         self.sum_up(self.comm, buffer, op)
         fill(array, buffer)
 
     def start_all_reduce(self, array: Any, op: str = "sum") -> Request:
         check_op(op)
+        check_array("all_reduce", array)
         buffer = self.buffer(array)
         if self.background is None:
             self.background = Background()

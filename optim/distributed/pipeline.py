@@ -20,7 +20,6 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -34,6 +33,7 @@ from minigrad.nn.module import LoadedKeys
 from minigrad.ops import concatenate
 
 from .communicator import Communicator, Request
+from .replicas import refuse_unlike
 from .schedule import KINDS, Work, cut
 from .sharding import part_of
 
@@ -111,7 +111,7 @@ class Pipeline(nn.Module):
         refuse_shared(stages)
         state = [(f"{k}.{name}", t) for k, layer in enumerate(layers) for name, t in saved(layer)]
         self.layout = [(name, t.shape, t.dtype) for name, t in state]
-        refuse_unlike(comm, (self.bounds, micro_batches, self.layout))
+        refuse_unlike("Pipeline", (self.bounds, micro_batches, self.layout), comm)
 
         self.comm, self.micro_batches = comm, micro_batches
         self.first, self.last = comm.rank == 0, comm.rank == comm.size - 1
@@ -391,15 +391,3 @@ def refuse_shared(stages: list[nn.Sequential]) -> None:
                     f"Pipeline: stages {seen[id(t)]} and {s} share a tensor, in the latter {name!r} {t.shape}; "
                     "give costs that put both layers into one stage, or give each layer its own"
                 )
-
-
-def refuse_unlike(comm: Communicator, description: Any) -> None:
-    """Raise ValueError, on all ranks, where they do not all describe the same."""
-    digest = zlib.crc32(repr(description).encode())
-    extremes = np.array([digest, -digest])
-    comm.all_reduce(extremes, "max")
-    if extremes[0] != -extremes[1]:
-        raise ValueError(
-            f"Pipeline: the ranks have different models, costs or micro_batches; rank {comm.rank} has the bounds and "
-            f"layers {description}"
-        )

@@ -1,11 +1,12 @@
 """Replicas that are to be the same on all ranks: where they are not, and how statistics of parts become one.
 
-Public: `averaged`, `compare`.
+Public: `averaged`, `compare`, `refuse_unlike`.
 """
 
 from __future__ import annotations
 
 import itertools
+import zlib
 from typing import Any
 
 import numpy as np
@@ -45,3 +46,12 @@ def compare(who: str, arrays: dict[str, Any], comm: Communicator) -> None:
                 f"{who}: {name!r} differs between ranks, by up to {float(distance[0]):g}; all have to take the same "
                 "steps, and to change nothing else"
             )
+
+
+def refuse_unlike(who: str, description: Any, comm: Communicator) -> None:
+    """Raise ValueError, on all ranks, where they do not all describe their model, and what goes with it, the same."""
+    digest = zlib.crc32(repr(description).encode())
+    extremes = np.array([digest, -digest])
+    comm.all_reduce(extremes, "max")
+    if extremes[0] != -extremes[1]:
+        raise ValueError(f"{who}: the ranks have different models or settings; rank {comm.rank} has {description}")

@@ -51,6 +51,7 @@ HOST = {
     ("minigrad/functional/losses.py", "np.asarray"):         "a list of classes",
     ("minigrad/nn/utils.py", "np.zeros"):                    "the norm of no gradients at all",
     ("optim/distributed/buckets.py", "np.array"):            "losses and flags",
+    ("optim/distributed/replicas.py", "np.array"):           "a checksum",
     ("optim/distributed/data_parallel.py", "np.array"):      "how many examples",
     ("optim/distributed/pipeline.py", "np.array"):           "times; what a state gathered on the host is copied to",
     ("optim/distributed/pipeline.py", "np.zeros"):           "headers, times and the loss",

@@ -11,6 +11,7 @@ import pytest
 
 import minigrad as mg
 import optim
+from minigrad import nn
 from optim.averages import EWMA, SMA, WMA
 from tests.optim.methods import same, snapshot, start
 
@@ -246,3 +247,25 @@ def test_a_bad_call_names_the_culprit_and_changes_nothing(error, words, call):
         call(s)
     assert words in str(caught.value)
     assert same(state(s), before)
+
+
+def test_an_update_whose_signature_cannot_be_read_is_refused_when_it_is_written():
+    with pytest.raises(TypeError, match=r"Forgot.update: lr is neither state nor a setting.*settings follow a \*"):
+
+        class Forgot(optim.Optimizer):
+            def update(self, p, g, lr=0.1):
+                p -= lr * g
+
+    with pytest.raises(TypeError, match="NoDefault.update: rate is neither state nor a setting"):
+
+        class NoDefault(optim.Optimizer):
+            def update(self, p, g, v, *, t, rate):
+                p -= rate * g
+
+
+def test_a_model_in_the_place_of_its_parameters_is_told_what_to_give():
+    net = nn.Sequential(nn.Linear(1, 1))
+    with pytest.raises(TypeError, match=r"Adam: .*use model.parameters\(\)"):
+        optim.Adam(net)
+    with pytest.raises(ValueError, match="plain Tensor and no nn.Parameter"):
+        optim.Adam(nn.Tanh().parameters())

@@ -24,7 +24,21 @@ def set_rate(opt, lr):
 def test_every_method_of_first_order_is_in_these_sweeps():
     public = {value for value in vars(optim).values() if inspect.isclass(value) and issubclass(value, optim.Optimizer)}
     first_order = {kind for kind in public if kind.step is optim.Optimizer.step} - {optim.Optimizer, optim.Wrapper}
-    assert first_order == {type(make(start())) for make in ALL.values()}
+    without = first_order - {type(make(start())) for make in ALL.values()}
+    assert not without, f"give {without} a line in KERNELS of tests/optim/methods.py"
+
+
+@every_method
+def test_a_step_moves_the_parameters_and_what_the_formula_remembers(make):
+    params = start()
+    opt = make(params)
+    walk(opt, params, 2)
+    before = snapshot(params), {p: {k: np.copy(v) for k, v in opt.state[p].items()} for p in params}
+    walk(opt, params, 6)
+    for p, old in zip(params, before[0]):
+        assert not np.array_equal(p.data, old), "update changed no parameter: write p -= ..., not p = p - ..."
+        for name, value in opt.state[p].items():
+            assert not np.array_equal(value, before[1][p][name]), f"update left {name} as it was: change it in place"
 
 
 @every_method

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+import minigrad as mg
 from optim.distributed import Serial, mpi, world
 from tests.optim.distributed.launch import launch
 
@@ -87,6 +88,14 @@ def test_the_absence_of_mpi4py_is_one_sentence_that_names_the_extras(monkeypatch
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ImportError, match=r"minigrad-course\[mpi\].*minigrad-course\[distributed\]"):
         world()
+
+
+@pytest.mark.parametrize("x", [mg.ones(2), 1.0, [1.0]], ids=["Tensor", "number", "list"])
+def test_what_is_no_array_cannot_become_a_sum(x):
+    with pytest.raises(
+        TypeError, match=f"all_reduce: wanted an array, which is changed in place, got {type(x).__name__}"
+    ):
+        Serial().all_reduce(x)
 
 
 @pytest.mark.parametrize(

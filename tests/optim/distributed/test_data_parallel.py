@@ -306,7 +306,7 @@ def drifting(comm):
     def note(work):
         try:
             work()
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, ValueError) as error:
             said.append(f"{type(error).__name__}: {error}")
 
     model = perceptron()
@@ -325,20 +325,26 @@ def drifting(comm):
 
     model, again = perceptron(), distributed.world()
     optimizer = DataParallel(model, optim.SGD(model.parameters(), lr=0.1), comm)
-    optimizer.buckets.passes += comm.rank  # as after a step that one rank alone has left out
-    note(lambda: optimizer.step(lambda: model(x).sum()))
+    for k in range(3):
+        part = optimizer.shard(x)
+        if k != 1 or comm.rank == 0:  # a step that one rank leaves out
+            note(lambda part=part: optimizer.step(lambda: model(part).sum()))
+            if len(said) == 4:
+                break
+    note(lambda: DataParallel(*(lambda m: (m, optim.SGD(m.parameters())))(nn.Linear(2, 1 + comm.rank)), comm))
     return {"said": said, "same world": again is distributed.world()}
 
 
 def test_what_differs_between_ranks_is_found_and_named():
     for seen in launch(2, drifting):
-        parameter, nan, closure, elsewhere = seen["said"]
+        parameter, nan, closure, elsewhere, unlike = seen["said"]
         assert parameter.startswith(
             "RuntimeError: DataParallel.check_drift: '2.bias' differs between ranks, by up to 0.25"
         )
         assert "'2.bias' differs between ranks, by up to inf" in nan
         assert "TypeError: DataParallel.step: batch norm over all ranks wants a closure" in closure
-        assert "others are elsewhere" in elsewhere
+        assert "is at its batch" in elsewhere
+        assert "ValueError: DataParallel: the ranks have different models" in unlike
         assert seen["same world"]
 
 

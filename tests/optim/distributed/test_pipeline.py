@@ -287,7 +287,7 @@ def test_all_go_forward_then_all_backward_in_reverse_and_every_rank_hears_of_it(
 @worlds
 def test_models_that_are_not_alike_are_refused_on_every_rank(n):
     for rank, seen in enumerate(seen_by(n)):
-        assert f"the ranks have different models, costs or micro_batches; rank {rank} has" in seen["unlike"]
+        assert f"Pipeline: the ranks have different models or settings; rank {rank} has" in seen["unlike"]
 
 
 @worlds
