@@ -118,10 +118,10 @@ def op(forward: Callable[..., Any], **rules: Callable[..., Any]) -> Callable[...
         Computes the one output from arrays. Its parameters without a rule are constants.
     **rules
         One per differentiable argument, named for it (a ufunc's arguments get the rules' names, in their order). A
-        rule's first parameter is `g`, the gradient of the output; the others say what it needs: an argument by name, `z` the output, `x_shape` where only the shape of x matters. If
-        the argument is `*xs`, its rule is called for each element, with its position `i`. What no rule names is not
-        kept. A rule is written in NumPy and the table's own functions, and returns the argument's gradient; the engine
-        sums it over broadcast axes and casts it.
+        rule's first parameter is `g`, the gradient of the output; the others say what it needs: an argument by name,
+        `z` the output, `x_shape` where only the shape of x matters. If the argument is `*xs`, its rule is called for
+        each element, with its position `i`. What no rule names is not kept. A rule is written in NumPy and the table's
+        own functions, and returns the argument's gradient; the engine sums it over broadcast axes and casts it.
 
     Raises
     ------
