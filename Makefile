@@ -23,9 +23,9 @@ train: $(VENV)/examples.stamp ## learn real handwritten digits (examples/digits.
 test: lint types ## everything that a change must pass: lint, types, tests, doctests (at most 5 minutes)
 	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/dev.stamp ## the long runs, and all of the quick tests once more on the double of a GPU
+test-slow: $(VENV)/dev.stamp ## the long runs, and all tests once more on the double of a GPU
 	$(PYTEST) -m slow
-	$(PYTEST) -m "not slow" -p tests.cupy.suite tests
+	$(PYTEST) -p tests.cupy.suite tests
 
 bench: $(VENV)/dev.stamp ## time the engine against NumPy by hand (and PyTorch, where it is installed)
 	$(PINNED) $(PY) tests/benchmarks/bench.py
