@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 
 # One BLAS thread per process: at these sizes two are slower than one, and the tests run on every core anyway.
 PINNED := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 VECLIB_MAXIMUM_THREADS=1
-PYTEST := $(PINNED) MPLBACKEND=agg $(PY) -m pytest --numprocesses=auto --maxprocesses=4
+PYTEST := $(PINNED) MPLBACKEND=agg $(PY) -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
