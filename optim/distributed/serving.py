@@ -204,6 +204,7 @@ class Worker(Optimizer):
         self.number, self.count, self.examples = number, count, 1
         self.parts, self.comm, self.here = parts, comm, here
         self.versions = [0] * len(parts)
+        self.pulled = False  # since the last push?
 
     def __repr__(self) -> str:
         return f"Worker({self.number} of {self.count})"
@@ -236,13 +237,18 @@ class Worker(Optimizer):
         return mg.tensor(math.nan)  # the mean of nothing
 
     def apply(self) -> None:
-        """Push the gradient that every parameter has."""
+        """Push the gradient that every parameter has. Raises RuntimeError where it was pushed already."""
+        if not self.pulled:
+            raise RuntimeError(
+                "Worker.apply: nothing was pulled since the last push; call gradients(closure) before it"
+            )
         self.push()
 
     # ------------------------------------------------------------------------------------------------- messages
 
     def pull(self) -> None:
         """Let every parameter be what its server says."""
+        self.pulled = True
         self.ask(PULL)
         for k, part in enumerate(self.parts):
             version = np.array([0], np.int64)
@@ -255,6 +261,7 @@ class Worker(Optimizer):
 
     def push(self) -> None:
         """Send every server its gradients."""
+        self.pulled = False
         gradients = [
             [np.zeros_like(p.data) if p.grad is None else p.grad.data for p in part.params] for part in self.parts
         ]

@@ -534,3 +534,17 @@ class Wanting(optim.SGD):
 def test_an_optimizer_that_takes_gradients_in_its_own_way_is_refused_by_name(name, make):
     with pytest.raises(TypeError, match=f"make_optimizer returned {name}, whose step takes gradients of its own"):
         ParameterServer(nn.Linear(1, 1), make, Serial())
+
+
+def test_a_gradient_is_pushed_once():
+    model = nn.Linear(1, 1)
+    server = distributed.ParameterServer(model, lambda params: optim.SGD(params, lr=0.1), Serial())
+
+    def work(worker):
+        worker.gradients(lambda: model(mg.ones((1, 1))).sum())
+        worker.apply()
+        with pytest.raises(RuntimeError, match="Worker.apply: nothing was pulled since the last push"):
+            worker.apply()
+
+    server.run(work)
+    assert len(server.pushes) == 1
