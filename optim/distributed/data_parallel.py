@@ -326,8 +326,9 @@ class DataParallel(Wrapper):
 
     def settle(self) -> None:
         """Average running statistics that each rank has of its own part."""
-        norms = [m for m in self.model.modules() if isinstance(m, BatchNorm)]
-        buffers = [b for m in norms if m not in self.synchronised() for b in m.buffers()]
+        known = {*self.synchronised()}
+        own = [m for m in self.model.modules() if isinstance(m, BatchNorm) and m not in known]
+        buffers = [b for m in own for b in m.buffers()]
         for b, array in zip(buffers, self.surely(lambda: averaged(buffers, self.share, self.comm))):
             b.data[...] = array
 
